@@ -1,0 +1,406 @@
+import * as path from 'node:path';
+import { BCCError } from './errors';
+
+/*
+ * The one file that requires the addons. `runtime` (libbcc_bpf, libbpf) is needed by everything; `compiler` (libbcc, and
+ * with it LLVM: 100 MB and 80 ms) only by the process that compiles. The addons never print and never decide: a failed
+ * call throws an Error with `errno` (positive) and `syscall`, or returns the errno where failing is part of the plan.
+ */
+
+/** A file descriptor owned by JavaScript: closed by close() or, at the latest, by the garbage collector. */
+export interface NativeFd {
+  /** The number, -1 once closed. */
+  readonly fd: number;
+  /** Harmless when repeated. */
+  close(): void;
+}
+
+export interface NativeMapAttributes {
+  type: number;
+  name: string;
+  keySize: number;
+  valueSize: number;
+  maxEntries: number;
+  flags: number;
+  ifindex?: number;
+  innerMapFd?: number;
+  btfFd?: number;
+  btfKeyTypeId?: number;
+  btfValueTypeId?: number;
+}
+
+export interface NativeMapInfo {
+  type: number;
+  id: number;
+  keySize: number;
+  valueSize: number;
+  maxEntries: number;
+  flags: number;
+  name: string;
+  ifindex: number;
+  btfId: number;
+  btfKeyTypeId: number;
+  btfValueTypeId: number;
+}
+
+/**
+ * Single-element access to one map through two buffers that are handed over once: a call reads its key from `key` and
+ * reads or writes `value`, and returns 0 or the positive errno. It borrows the fd: the owner must outlive it.
+ */
+export interface NativeMapAccess {
+  lookup(): number;
+  update(flags: number): number;
+  delete(): number;
+  lookupAndDelete(): number;
+  /** Moves `key` to the key after it (or to the first one); ENOENT at the end. */
+  nextKey(fromStart: boolean): number;
+}
+
+/** Consecutive keys and values as the kernel lays them out: `keySize` and `valueSize` bytes each, `count` times. */
+export interface NativeMapScan {
+  count: number;
+  keys: Uint8Array;
+  values: Uint8Array;
+  /** 'batch' where the kernel's batch commands served, 'walk' where one call per element did. */
+  method: 'batch' | 'walk';
+}
+
+export interface NativeProgramAttributes {
+  type: number;
+  name: string;
+  license: string;
+  /** 8 bytes an instruction. */
+  insns: Uint8Array;
+  kernVersion: number;
+  expectedAttachType?: number;
+  ifindex?: number;
+  flags?: number;
+  attachBtfId?: number;
+  attachBtfObjFd?: number;
+  attachProgFd?: number;
+  btfFd?: number;
+  funcInfo?: Uint8Array;
+  funcInfoRecSize?: number;
+  lineInfo?: Uint8Array;
+  lineInfoRecSize?: number;
+  /** 0 none, 1 the verifier's steps, 2 with register states, 4 statistics only. */
+  logLevel: number;
+  /** Bytes of log to keep, 0 for none. */
+  logSize: number;
+}
+
+/** `fd` is null where the kernel refused (`errno` tells); `log` is what the verifier wrote, '' without a log level. */
+export interface NativeProgramResult {
+  fd: NativeFd | null;
+  errno: number;
+  log: string;
+}
+
+export interface NativeProgramInfo {
+  type: number;
+  id: number;
+  name: string;
+  /** 16 hexadecimal digits. */
+  tag: string;
+  gplCompatible: boolean;
+  loadTimeNs: bigint;
+  jitedSize: number;
+  xlatedSize: number;
+  mapIds: number[];
+  btfId: number;
+  runTimeNs: bigint;
+  runCount: bigint;
+  recursionMisses: bigint;
+  /** 0 before Linux 5.16, which does not tell. */
+  verifiedInstructions: number;
+  funcInfo: Uint8Array;
+  funcInfoRecSize: number;
+  lineInfo: Uint8Array;
+  lineInfoRecSize: number;
+}
+
+export interface NativeLinkOptions {
+  flags?: number;
+  /** union bpf_iter_link_info, as bytes. */
+  iterInfo?: Uint8Array;
+  targetBtfId?: number;
+  kprobeMulti?: { flags: number; symbols?: string[]; addresses?: BigUint64Array };
+  uprobeMulti?: { flags: number; path: string; offsets: BigUint64Array; refCtrOffsets?: BigUint64Array; pid?: number };
+}
+
+export interface NativeTestRun {
+  errno: number;
+  returnValue: number;
+  durationNs: number;
+  dataOut: Uint8Array;
+}
+
+/** Drains ring buffer maps without a call per record. Borrows no fd: each map is mapped and held by the reader. */
+export interface NativeRingReader {
+  /** Adds a map; the index that its records are told by. Throws the errno of epoll or mmap. */
+  add(mapFd: number): number;
+  /** An epoll fd, readable when any ring has a record. Owned by the reader. */
+  readonly pollFd: number;
+  /** Waits up to `timeoutMs` (-1 for ever, 0 not at all) for any ring; the number of rings that have something. */
+  wait(timeoutMs: number): number;
+  /**
+   * Moves records of ring `index` into `out` until either is exhausted or `maxRecords` are moved; consumed records are
+   * given back to the kernel. `out` receives, for each, a 4-byte size and the bytes, each record 8-byte aligned (header at
+   * offset ≡ 4 mod 8, so that the bytes start 8-byte aligned). Returns how many; `bytes` tells how much of `out` is used,
+   * `needed` the size of a record that did not fit an empty `out` (0 where all fitted).
+   */
+  drain(index: number, out: Uint8Array, maxRecords: number): number;
+  readonly bytes: number;
+  readonly needed: number;
+  /** Bytes waiting in ring `index`. */
+  available(index: number): number;
+  close(): void;
+}
+
+/** Reads a perf event array: one ring per CPU. */
+export interface NativePerfReader {
+  readonly pollFd: number;
+  readonly cpus: number[];
+  wait(timeoutMs: number): number;
+  /** As {@link NativeRingReader.drain}; lost records are not in `out` but added to `lost`. */
+  drain(cpu: number, out: Uint8Array, maxRecords: number): number;
+  readonly bytes: number;
+  readonly needed: number;
+  /** Records the kernel dropped on the CPU last drained, as told since the call before. */
+  readonly lost: number;
+  close(): void;
+}
+
+/** libuv's wait on a descriptor: `callback` runs on the event loop whenever it is readable, until stop(). */
+export interface NativeFdWatcher {
+  start(callback: () => void): void;
+  stop(): void;
+  ref(): void;
+  unref(): void;
+  close(): void;
+}
+
+export interface NativeSymbol {
+  name: string;
+  demangledName: string;
+  module: string;
+  offset: bigint;
+}
+
+export interface NativeSymbolCache {
+  /** undefined where the address is in no module of the process; `name` is '' where only the module is known. */
+  resolve(address: bigint, demangle: boolean): NativeSymbol | undefined;
+  resolveName(module: string, name: string): bigint | undefined;
+  refresh(): void;
+  close(): void;
+}
+
+export interface NativeUsdtProbe {
+  provider: string;
+  name: string;
+  binPath: string;
+  semaphore: bigint;
+  semaphoreOffset: bigint;
+  numLocations: number;
+  numArguments: number;
+}
+
+export interface NativeUsdtArgument {
+  size: number;
+  valid: number;
+  constant: bigint;
+  derefOffset: number;
+  derefIdent: string;
+  baseRegisterName: string;
+  indexRegisterName: string;
+  scale: number;
+}
+
+export interface NativeUsdt {
+  probes(): NativeUsdtProbe[];
+  location(provider: string, name: string, index: number): { address: bigint; binPath: string } | undefined;
+  argument(provider: string, name: string, location: number, index: number): NativeUsdtArgument | undefined;
+  enable(provider: string, name: string, fnName: string): boolean;
+  argumentType(provider: string, name: string, index: number): string | undefined;
+  uprobes(): { binPath: string; fnName: string; address: bigint; pid: number }[];
+  close(): void;
+}
+
+export interface RuntimeAddon {
+  readonly libbpfVersion: string;
+  Fd: new (fd: number) => NativeFd;
+
+  createMap(attributes: NativeMapAttributes): NativeFd;
+  mapInfo(fd: number): NativeMapInfo;
+  MapAccess: new (fd: number, key: Uint8Array, value: Uint8Array) => NativeMapAccess;
+  /** Every element; `remove` deletes what it returns (batch only where the kernel can, else ENOTSUP). */
+  scanMap(fd: number, keySize: number, valueSize: number, maxEntries: number, remove: boolean): NativeMapScan;
+  updateMapBatch(fd: number, keys: Uint8Array, values: Uint8Array, count: number): { errno: number; count: number };
+  deleteMapBatch(fd: number, keys: Uint8Array, count: number): { errno: number; count: number };
+
+  loadProgram(attributes: NativeProgramAttributes): NativeProgramResult;
+  programInfo(fd: number): NativeProgramInfo;
+  /** The instructions as the kernel runs them (after the verifier's rewriting), 8 bytes each. */
+  programXlated(fd: number): Uint8Array;
+  testRun(fd: number, dataIn: Uint8Array | null, ctxIn: Uint8Array | null, repeat: number): NativeTestRun;
+  /** BPF_ENABLE_STATS: run counts are kept while the returned fd is open (Linux 5.8). */
+  enableStats(): NativeFd;
+
+  linkCreate(programFd: number, target: number, attachType: number, options?: NativeLinkOptions): NativeFd;
+  linkInfo(fd: number): { type: number; id: number; programId: number };
+  linkDetach(fd: number): void;
+  programAttach(programFd: number, target: number, attachType: number, flags: number): void;
+  programDetach(programFd: number, target: number, attachType: number): void;
+  rawTracepointOpen(name: string | null, programFd: number): NativeFd;
+  iterCreate(linkFd: number): NativeFd;
+  /** `config1Text`, where given, is passed by pointer as the attribute's config1 (the kprobe and uprobe PMUs). */
+  perfEventOpen(
+    attributes: Uint8Array,
+    pid: number,
+    cpu: number,
+    groupFd: number,
+    flags: number,
+    config1Text?: string,
+  ): NativeFd;
+  perfEventIoctl(fd: number, request: 'enable' | 'disable' | 'setBpf', argument: number): void;
+  xdpAttach(ifindex: number, programFd: number, flags: number): void;
+  xdpQuery(ifindex: number, flags: number): number;
+  tcAttach(
+    ifindex: number,
+    direction: number,
+    programFd: number,
+    priority: number,
+    handle: number,
+    replace: boolean,
+  ): { priority: number; handle: number; createdHook: boolean };
+  tcDetach(ifindex: number, direction: number, priority: number, handle: number, destroyHook: boolean): void;
+  openRawSocket(ifname: string): NativeFd;
+  attachSocket(socketFd: number, programFd: number): void;
+
+  pin(fd: number, path: string): void;
+  getPinned(path: string): NativeFd;
+  fdById(kind: 'program' | 'map' | 'link' | 'btf', id: number): NativeFd;
+  /** The ids of all live objects of a kind, ascending (CAP_SYS_ADMIN). */
+  ids(kind: 'program' | 'map' | 'link' | 'btf'): number[];
+
+  /** Loads a BTF blob; a refusal throws with the kernel's log in `log`. */
+  loadBtf(blob: Uint8Array): NativeFd;
+  btfBlob(fd: number): Uint8Array;
+  btfInfo(fd: number): { id: number; name: string; kernel: boolean };
+  /** All types of a blob as one C header, through libbpf's btf_dump; `base` for split BTF (modules). */
+  btfDumpC(blob: Uint8Array, base?: Uint8Array): string;
+  /** The id of a type by name and BTF kind in a blob, or 0. */
+  btfFind(blob: Uint8Array, name: string, kind: number): number;
+
+  /** Raises RLIMIT_MEMLOCK to infinity where that is allowed (needed before Linux 5.11); whether it worked. */
+  raiseMemlock(): boolean;
+
+  RingReader: new () => NativeRingReader;
+  PerfReader: new (
+    mapFd: number,
+    options: { pages: number; wakeupEvents: number; cpus: number[]; pid?: number },
+  ) => NativePerfReader;
+  FdWatcher: new (fd: number) => NativeFdWatcher;
+
+  /** pid -1 is the kernel. */
+  SymbolCache: new (pid: number) => NativeSymbolCache;
+  Usdt: new (pid: number, path: string) => NativeUsdt;
+  /** The C text with argument readers for all enabled probes, or null where one cannot be generated. */
+  usdtArgumentText(contexts: NativeUsdt[]): string | null;
+  /** The file offset of a function in an ELF file, for uprobes; undefined where it has no such symbol. */
+  resolveSymbol(
+    module: string,
+    symbol: string,
+    address: bigint,
+    pid: number,
+  ): { module: string; offset: bigint } | undefined;
+  /** Every function symbol of an ELF file, with its virtual address. */
+  functionSymbols(path: string): { name: string; address: bigint }[];
+  findLibrary(name: string, pid: number): string | undefined;
+  buildId(path: string): string | undefined;
+}
+
+export interface NativeTableDescription {
+  name: string;
+  fd: number;
+  type: number;
+  keySize: number;
+  leafSize: number;
+  maxEntries: number;
+  flags: number;
+  keyDesc: string;
+  leafDesc: string;
+  /** The name-and-type texts of the event struct sent through this table, where libbcc knows one. */
+  eventFields: string[];
+}
+
+export interface NativeFunctionDescription {
+  name: string;
+  insns: Uint8Array;
+  funcInfo: Uint8Array;
+  funcInfoRecSize: number;
+  lineInfo: Uint8Array;
+  lineInfoRecSize: number;
+}
+
+/** A compiled module; its tables' maps live as long as it does. */
+export interface NativeModule {
+  readonly license: string;
+  readonly kernVersion: number;
+  functions(): NativeFunctionDescription[];
+  tables(): NativeTableDescription[];
+  /** The program's BTF, empty where the kernel or the compiler has none. */
+  btf(): Uint8Array;
+  close(): void;
+}
+
+export interface CompilerAddon {
+  readonly libbccVersion: string;
+  /**
+   * Compiles C text; undefined where libbcc refused. Everything that the compiler wrote to the process's stderr
+   * meanwhile is in `diagnostics`.
+   */
+  compile(
+    text: string,
+    cflags: string[],
+    debug: number,
+    allowRlimit: boolean,
+    device: string | null,
+  ): { module: NativeModule | undefined; diagnostics: string };
+}
+
+function load<Addon>(name: string): Addon {
+  const file = path.join(__dirname, '..', 'build', 'Release', `${name}.node`);
+  try {
+    return require(process.env[`TSBCC_${name.toUpperCase()}_ADDON`] ?? file) as Addon;
+  } catch (cause) {
+    const missing = (cause as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND';
+    throw new BCCError(
+      'ERR_BCC_ADDON',
+      missing
+        ? `the native addon ${name}.node has not been built`
+        : `the native addon ${name}.node does not load: ${cause}`,
+      {
+        cause,
+        hint: missing
+          ? 'run "npm run build" in the package (dependencies\' install scripts may need approval: npm approve-scripts tsbcc)'
+          : 'install libbpfcc and libbpf (Debian: apt-get install libbpfcc-dev libbpf-dev) and run "npm rebuild tsbcc"',
+      },
+    );
+  }
+}
+
+let runtimeAddon: RuntimeAddon | undefined;
+let compilerAddon: CompilerAddon | undefined;
+
+/** The runtime addon, loaded at the first call. */
+export function runtime(): RuntimeAddon {
+  runtimeAddon ??= load<RuntimeAddon>('runtime');
+  return runtimeAddon;
+}
+
+/** The compiler addon, loaded at the first call: LLVM comes with it. */
+export function compiler(): CompilerAddon {
+  compilerAddon ??= load<CompilerAddon>('compiler');
+  return compilerAddon;
+}

@@ -1,0 +1,73 @@
+/**
+ * What compilation yields, as plain data: nothing in it belongs to the process that compiled. Maps are told by name in
+ * the instructions (`relocations`), so that another process can create its own.
+ */
+export interface CompiledProgram {
+  functions: CompiledFunction[];
+  tables: CompiledTable[];
+  license: string;
+  /** LINUX_VERSION_CODE of the kernel it was compiled for; kernels before 5.0 check it for kprobes. */
+  kernVersion: number;
+  /** The BTF of its types, functions and lines; empty where the compiler made none. */
+  btf: Uint8Array;
+  /** Which struct each table's events are: see {@link CompiledEvent}. */
+  events: CompiledEvent[];
+  /** What it was made from and for. */
+  origin: {
+    /** The user's own text. */
+    text: string;
+    cflags: string[];
+    libbcc: string;
+    /** The running or chosen kernel's release. */
+    kernelRelease: string;
+    /** Identity of the headers it was compiled with. */
+    headers: string;
+    arch: string;
+  };
+  /** Compiler warnings, as text. */
+  warnings: string;
+}
+
+export interface CompiledFunction {
+  name: string;
+  /** 8 bytes an instruction; the immediate of a relocated map load is 0. */
+  insns: Uint8Array;
+  relocations: MapRelocation[];
+  funcInfo: Uint8Array;
+  funcInfoRecSize: number;
+  lineInfo: Uint8Array;
+  lineInfoRecSize: number;
+}
+
+/** The LD_IMM64 at instruction `insn` takes the fd of `table`. */
+export interface MapRelocation {
+  insn: number;
+  table: string;
+}
+
+export interface CompiledTable {
+  name: string;
+  type: number;
+  keySize: number;
+  leafSize: number;
+  maxEntries: number;
+  flags: number;
+  /** BCC's JSON descriptions of the types: the fallback where there is no BTF. */
+  keyDesc: string;
+  leafDesc: string;
+  /** Type ids in the program's BTF, 0 where it does not describe this table. */
+  btfKeyTypeId: number;
+  btfValueTypeId: number;
+  /** The table that serves as the template of a map of maps. */
+  innerMap?: string;
+  /** A path on bpffs (BPF_TABLE_PINNED), or an existing map's id. */
+  pinned?: string;
+  /** `name#type` texts of the event struct as BCC knows them: the fallback where there is no BTF. */
+  eventFields: string[];
+}
+
+/** One struct sent through a table: its type in the program's BTF. */
+export interface CompiledEvent {
+  table: string;
+  btfTypeId: number;
+}
