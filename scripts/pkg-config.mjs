@@ -1,6 +1,6 @@
 /*
  * Finds libbcc and libbpf for the native build, and says which package is missing where one is.
- * binding.gyp calls it as a program (`node scripts/pkg-config.mjs --cflags libbcc`); install.mjs imports it.
+ * binding.gyp calls it as a program (`node scripts/pkg-config.mjs --cflags libbcc libbpf`); install.mjs imports it.
  */
 import { spawnSync } from 'node:child_process';
 import { realpathSync } from 'node:fs';
@@ -25,7 +25,7 @@ function query(...args) {
   const program = process.env.PKG_CONFIG || 'pkg-config';
   const { error, status, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8' });
   if (error) throw new MissingLibrary([`${program} was not found; it comes with`, ...REMEDY].join('\n'));
-  return { ok: status === 0, text: stdout.trim(), reason: stderr.trim() };
+  return { ok: status === 0, text: stdout.trim() };
 }
 
 /** Whether version `a` (`0.26.0`) is `b` or newer. */
@@ -51,12 +51,28 @@ export function libraryVersion(name) {
   return text;
 }
 
-function main([what, name]) {
+/** The linker's arguments for the runtime addon: libbcc_bpf, which no .pc file describes, lies beside libbcc. */
+function runtimeLibraries() {
+  const folders = query('--libs-only-L', 'libbcc').text;
+  return `${folders} -lbcc_bpf ${query('--libs', 'libbpf').text}`.trim();
+}
+
+const commands = {
+  '--version': (name) => libraryVersion(name),
+  '--cflags': (...names) => query('--cflags', ...names).text,
+  '--libs-bpf': runtimeLibraries,
+  '--libs-bcc': () => query('--libs', 'libbcc').text,
+};
+
+function main([command, ...names]) {
+  if (!commands[command]) {
+    console.error(`usage: pkg-config.mjs ${Object.keys(commands).join(' | ')} [library ...]`);
+    process.exitCode = 2;
+    return;
+  }
   try {
-    libraryVersion(name);
-    const { ok, text, reason } = query(what, name);
-    if (!ok) throw new MissingLibrary(reason);
-    console.log(text);
+    for (const { name } of libraries) libraryVersion(name);
+    console.log(commands[command](...names));
   } catch (error) {
     if (!(error instanceof MissingLibrary)) throw error;
     console.error(`tsbcc: ${error.message}`);
