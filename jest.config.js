@@ -2,6 +2,8 @@
 module.exports = {
   testEnvironment: 'node',
   roots: ['<rootDir>/test'],
+  globalSetup: '<rootDir>/test/helpers/global-setup.ts',
+  moduleNameMapper: { '^tsbcc$': '<rootDir>/src/index.ts' },
   testMatch: ['**/*.test.ts'],
   transform: { '^.+\\.[tj]s$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' } }] },
   testTimeout: 60_000,
