@@ -1,0 +1,90 @@
+import { type InspectOptionsStylized, inspect } from 'node:util';
+import { BPFMapType } from '../constants';
+import { ClosedError } from '../errors';
+import type { Layout } from '../layout/layout';
+import { StandaloneHost } from './host';
+import type { TableSpec } from './spec';
+
+const TYPE_NAMES = new Map<number, string>(Object.entries(BPFMapType).map(([name, type]) => [type, name]));
+
+/** `HASH` for 1: the kernel's name of a map type, without BPF_MAP_TYPE_. */
+export function mapTypeName(type: number): string {
+  return TYPE_NAMES.get(type) ?? `type ${type}`;
+}
+
+/** What a key or a leaf is where the caller names no type: whatever the C type decodes to, unchecked as in BCC. */
+// biome-ignore lint/suspicious/noExplicitAny: a table's types are known to the C compiler alone unless the caller tells
+export type Untyped = any;
+
+/**
+ * A BPF map with its C types. A table of a BCC object lives as long as that object; one that was opened by itself
+ * (`Table.fromPin`, an inner table) is closed with `close()` or, at the latest, by the garbage collector.
+ */
+export abstract class Table {
+  readonly name: string;
+  /** The kernel's map type: a value of {@link BPFMapType}. */
+  readonly type: number;
+  /** In bytes; 0 for queues, stacks and ring buffers. */
+  readonly keySize: number;
+  /** In bytes, of one CPU's value in per-CPU tables. */
+  readonly leafSize: number;
+  readonly maxEntries: number;
+  /** BPF_F_* bits the map was made with: {@link BPFMapFlag}. */
+  readonly flags: number;
+  /** How the C key lies in memory. */
+  readonly keyLayout: Layout;
+  /** How the C leaf lies in memory. */
+  readonly leafLayout: Layout;
+  protected readonly spec: TableSpec;
+
+  constructor(spec: TableSpec) {
+    this.spec = spec;
+    this.name = spec.name;
+    this.type = spec.type;
+    this.keySize = spec.keySize;
+    this.leafSize = spec.leafSize;
+    this.maxEntries = spec.maxEntries;
+    this.flags = spec.flags;
+    this.keyLayout = spec.keyLayout;
+    this.leafLayout = spec.leafLayout;
+  }
+
+  /** `HASH`, `ARRAY`, …: the kernel's name of the map's type. */
+  get typeName(): string {
+    return mapTypeName(this.type);
+  }
+
+  /** The map's file descriptor, still owned by the table's BCC object. Throws ClosedError once that is closed. */
+  getFd(): number {
+    this.checkOpen();
+    return this.spec.fd.fd;
+  }
+
+  /** Closes a table that was opened by itself; a table of a BCC object closes with that object, not before. */
+  close(): void {
+    if (this.spec.host instanceof StandaloneHost) this.spec.host.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  get [Symbol.toStringTag](): string {
+    return this.constructor.name;
+  }
+
+  [inspect.custom](depth: number, options: InspectOptionsStylized): string {
+    const title = `${options.stylize(this.constructor.name, 'special')} ${options.stylize(inspect(this.name), 'string')}`;
+    if (this.spec.host.closed) return `${title} ${options.stylize('(closed)', 'undefined')}`;
+    return depth < 0 ? title : `${title} ${this.inspectContents(options)}`;
+  }
+
+  /** What `inspect` shows after the table's name. */
+  protected inspectContents(_options: InspectOptionsStylized): string {
+    return `(${this.typeName}, ${this.maxEntries} entries at most)`;
+  }
+
+  protected checkOpen(): void {
+    if (this.spec.host.closed) throw new ClosedError(`table '${this.name}'`);
+  }
+}
