@@ -1,0 +1,9 @@
+#pragma once
+
+#include <napi.h>
+
+namespace tsbcc {
+
+void InitBtf(Napi::Env env, Napi::Object exports);
+
+}  // namespace tsbcc

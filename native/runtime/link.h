@@ -1,0 +1,9 @@
+#pragma once
+
+#include <napi.h>
+
+namespace tsbcc {
+
+void InitLink(Napi::Env env, Napi::Object exports);
+
+}  // namespace tsbcc

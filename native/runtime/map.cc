@@ -1,0 +1,274 @@
+#include "runtime/map.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/bpf.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include "common/args.h"
+#include "common/error.h"
+#include "common/fd.h"
+
+namespace tsbcc {
+
+static Napi::Value CreateMap(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  auto attributes = info[0].As<Napi::Object>();
+  std::string name = StringOption(attributes, "name");
+  LIBBPF_OPTS(bpf_map_create_opts, options);
+  options.map_flags = IntOption(attributes, "flags");
+  options.map_ifindex = IntOption(attributes, "ifindex");
+  options.inner_map_fd = IntOption(attributes, "innerMapFd");
+  options.btf_fd = IntOption(attributes, "btfFd");
+  options.btf_key_type_id = IntOption(attributes, "btfKeyTypeId");
+  options.btf_value_type_id = IntOption(attributes, "btfValueTypeId");
+  UniqueFd fd(bpf_map_create(static_cast<bpf_map_type>(IntOption(attributes, "type")), name.c_str(),
+                             IntOption(attributes, "keySize"), IntOption(attributes, "valueSize"),
+                             IntOption(attributes, "maxEntries"), &options));
+  if (!fd) ThrowErrno(env, errno, "bpf(BPF_MAP_CREATE)");
+  return WrapFd(env, std::move(fd));
+}
+
+static Napi::Value MapInfo(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  bpf_map_info map = {};
+  uint32_t size = sizeof(map);
+  if (bpf_obj_get_info_by_fd(Int(info[0]), &map, &size) != 0) ThrowErrno(env, errno, "bpf(BPF_OBJ_GET_INFO_BY_FD)");
+  auto result = Napi::Object::New(env);
+  result.Set("type", map.type);
+  result.Set("id", map.id);
+  result.Set("keySize", map.key_size);
+  result.Set("valueSize", map.value_size);
+  result.Set("maxEntries", map.max_entries);
+  result.Set("flags", map.map_flags);
+  result.Set("name", std::string(map.name, strnlen(map.name, sizeof(map.name))));
+  result.Set("ifindex", map.ifindex);
+  result.Set("btfId", map.btf_id);
+  result.Set("btfKeyTypeId", map.btf_key_type_id);
+  result.Set("btfValueTypeId", map.btf_value_type_id);
+  return result;
+}
+
+/// Single elements through two buffers that JavaScript keeps: no allocation and no argument parsing per call.
+class MapAccess : public Napi::ObjectWrap<MapAccess> {
+ public:
+  static Napi::Function Define(Napi::Env env) {
+    return DefineClass(
+        env, "MapAccess",
+        {InstanceMethod<&MapAccess::Lookup>("lookup"), InstanceMethod<&MapAccess::Update>("update"),
+         InstanceMethod<&MapAccess::Delete>("delete"), InstanceMethod<&MapAccess::LookupAndDelete>("lookupAndDelete"),
+         InstanceMethod<&MapAccess::NextKey>("nextKey")});
+  }
+
+  explicit MapAccess(const Napi::CallbackInfo& info)
+      : ObjectWrap(info),
+        fd_(Int(info[0])),
+        key_holder_(Napi::Persistent(info[1].As<Napi::Object>())),
+        value_holder_(Napi::Persistent(info[2].As<Napi::Object>())),
+        key_(Bytes(info[1])),
+        value_(Bytes(info[2])),
+        next_(key_.size()) {
+    // The kernel reads and writes as many bytes as the map says, whatever the buffers hold.
+    bpf_map_info map = {};
+    uint32_t size = sizeof(map);
+    if (bpf_obj_get_info_by_fd(fd_, &map, &size) != 0) ThrowErrno(info.Env(), errno, "bpf(BPF_OBJ_GET_INFO_BY_FD)");
+    if (key_.size() < map.key_size || value_.size() < ValueBytes(map))
+      throw Napi::RangeError::New(info.Env(), "a key or value buffer is smaller than the map's");
+  }
+
+  /// What one lookup writes: per-CPU maps hold a value, rounded up to 8 bytes, for every possible CPU.
+  static size_t ValueBytes(const bpf_map_info& map) {
+    switch (map.type) {
+      case BPF_MAP_TYPE_PERCPU_HASH:
+      case BPF_MAP_TYPE_PERCPU_ARRAY:
+      case BPF_MAP_TYPE_LRU_PERCPU_HASH:
+      case BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE: {
+        static const int cpus = libbpf_num_possible_cpus();
+        return (size_t{map.value_size} + 7) / 8 * 8 * std::max(cpus, 1);
+      }
+      default:
+        return map.value_size;
+    }
+  }
+
+ private:
+  // Null for the key of maps without keys (queues, stacks): the kernel insists.
+  const void* Key() const { return key_.empty() ? nullptr : key_.data(); }
+
+  Napi::Value Result(Napi::Env env, int result) { return Napi::Number::New(env, result == 0 ? 0 : errno); }
+
+  Napi::Value Lookup(const Napi::CallbackInfo& info) {
+    return Result(info.Env(), bpf_map_lookup_elem(fd_, Key(), value_.data()));
+  }
+
+  Napi::Value Update(const Napi::CallbackInfo& info) {
+    return Result(info.Env(), bpf_map_update_elem(fd_, Key(), value_.data(), info[0].ToNumber().Int64Value()));
+  }
+
+  Napi::Value Delete(const Napi::CallbackInfo& info) { return Result(info.Env(), bpf_map_delete_elem(fd_, Key())); }
+
+  Napi::Value LookupAndDelete(const Napi::CallbackInfo& info) {
+    return Result(info.Env(), bpf_map_lookup_and_delete_elem(fd_, Key(), value_.data()));
+  }
+
+  Napi::Value NextKey(const Napi::CallbackInfo& info) {
+    bool from_start = info[0].ToBoolean();
+    int result = bpf_map_get_next_key(fd_, from_start ? nullptr : key_.data(), next_.data());
+    if (result == 0) std::copy(next_.begin(), next_.end(), key_.begin());
+    return Result(info.Env(), result);
+  }
+
+  int fd_;
+  Napi::ObjectReference key_holder_;
+  Napi::ObjectReference value_holder_;
+  std::span<uint8_t> key_;
+  std::span<uint8_t> value_;
+  std::vector<uint8_t> next_;
+};
+
+/// Collects elements of one map; grows by doubling so that a hash that grows meanwhile still fits.
+struct Scan {
+  Scan(size_t key_size, size_t value_size, size_t capacity) : key_size(key_size), value_size(value_size) {
+    Reserve(std::max<size_t>(capacity, 1));
+  }
+  void Reserve(size_t elements) {
+    capacity = elements;
+    keys.resize(elements * key_size);
+    values.resize(elements * value_size);
+  }
+  uint8_t* Key(size_t index) { return keys.data() + index * key_size; }
+  uint8_t* Value(size_t index) { return values.data() + index * value_size; }
+
+  size_t key_size;
+  size_t value_size;
+  size_t capacity = 0;
+  size_t count = 0;
+  std::vector<uint8_t> keys;
+  std::vector<uint8_t> values;
+};
+
+constexpr size_t kFirstChunk = 4096;
+
+/// 0, or the errno of the call that ended it; EINVAL and ENOTSUP at once mean that the kernel has no batches here.
+static int ScanBatches(int fd, Scan& scan, size_t max_entries, bool remove) {
+  // Hash maps tell their position as a 32-bit bucket, arrays as a key, others as a whole key.
+  std::vector<uint8_t> position(std::max<size_t>(scan.key_size, sizeof(uint64_t)));
+  std::vector<uint8_t> next(position.size());
+  bool started = false;
+  size_t chunk = std::min(kFirstChunk, std::max<size_t>(max_entries, 1));
+  for (;;) {
+    if (scan.capacity - scan.count < chunk) scan.Reserve(std::max(scan.capacity * 2, scan.count + chunk));
+    uint32_t count = static_cast<uint32_t>(scan.capacity - scan.count);
+    void* in = started ? position.data() : nullptr;
+    int result = remove ? bpf_map_lookup_and_delete_batch(fd, in, next.data(), scan.Key(scan.count),
+                                                          scan.Value(scan.count), &count, nullptr)
+                        : bpf_map_lookup_batch(fd, in, next.data(), scan.Key(scan.count), scan.Value(scan.count),
+                                               &count, nullptr);
+    int err = result == 0 ? 0 : errno;
+    if (err == ENOSPC) {
+      // One bucket holds more than the buffer: ask again with a larger one.
+      chunk *= 2;
+      continue;
+    }
+    if (err != 0 && err != ENOENT) return err;
+    scan.count += count;
+    if (err == ENOENT) return 0;
+    started = true;
+    position.swap(next);
+  }
+}
+
+/// One call per element. Keys deleted meanwhile are passed over; a walk whose place was deleted starts anew after it.
+static int ScanWalk(int fd, Scan& scan) {
+  std::vector<uint8_t> key(std::max<size_t>(scan.key_size, 1));
+  bool started = false;
+  // A key that vanishes makes the kernel restart from the first one: the bound keeps a busy map from holding us for
+  // ever.
+  size_t steps = 0;
+  for (;;) {
+    std::vector<uint8_t> next(key.size());
+    if (bpf_map_get_next_key(fd, started ? key.data() : nullptr, next.data()) != 0) {
+      int err = errno;
+      return err == ENOENT ? 0 : err;
+    }
+    started = true;
+    key = next;
+    if (scan.count == scan.capacity) scan.Reserve(scan.capacity * 2);
+    std::copy(key.begin(), key.begin() + scan.key_size, scan.Key(scan.count));
+    int result = bpf_map_lookup_elem(fd, key.data(), scan.Value(scan.count));
+    if (result == 0) {
+      ++scan.count;
+    } else if (errno != ENOENT) {
+      return errno;
+    }
+    if (++steps > 16 * scan.capacity + (1u << 20)) return 0;
+  }
+}
+
+/// scanMap(fd, keySize, valueSize, maxEntries, remove)
+static Napi::Value ScanMap(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  int fd = Int(info[0]);
+  bpf_map_info map = {};
+  uint32_t size = sizeof(map);
+  if (bpf_obj_get_info_by_fd(fd, &map, &size) != 0) ThrowErrno(env, errno, "bpf(BPF_OBJ_GET_INFO_BY_FD)");
+  size_t key_size = Uint(info[1]), value_size = Uint(info[2]), max_entries = Uint(info[3]);
+  if (key_size != map.key_size || value_size < MapAccess::ValueBytes(map))
+    throw Napi::RangeError::New(env, "the key or value size is not the map's");
+  bool remove = info[4].ToBoolean();
+
+  Scan scan(key_size, value_size, std::min(max_entries, kFirstChunk));
+  int err = ScanBatches(fd, scan, max_entries, remove);
+  const char* method = "batch";
+  if (err != 0 && scan.count == 0 && !remove) {
+    method = "walk";
+    err = ScanWalk(fd, scan);
+  }
+  if (err != 0) ThrowErrno(env, err, remove ? "bpf(BPF_MAP_LOOKUP_AND_DELETE_BATCH)" : "bpf(BPF_MAP_LOOKUP_BATCH)");
+
+  auto result = Napi::Object::New(env);
+  result.Set("count", static_cast<double>(scan.count));
+  result.Set("keys", CopyBytes(env, scan.keys.data(), scan.count * key_size));
+  result.Set("values", CopyBytes(env, scan.values.data(), scan.count * value_size));
+  result.Set("method", method);
+  return result;
+}
+
+static Napi::Value BatchResult(Napi::Env env, int result, uint32_t count) {
+  int err = result == 0 ? 0 : errno;
+  auto object = Napi::Object::New(env);
+  object.Set("errno", err);
+  object.Set("count", count);
+  return object;
+}
+
+/// updateMapBatch(fd, keys, values, count)
+static Napi::Value UpdateMapBatch(const Napi::CallbackInfo& info) {
+  uint32_t count = Uint(info[3]);
+  LIBBPF_OPTS(bpf_map_batch_opts, options);
+  int result = bpf_map_update_batch(Int(info[0]), Bytes(info[1]).data(), Bytes(info[2]).data(), &count, &options);
+  return BatchResult(info.Env(), result, count);
+}
+
+/// deleteMapBatch(fd, keys, count)
+static Napi::Value DeleteMapBatch(const Napi::CallbackInfo& info) {
+  uint32_t count = Uint(info[2]);
+  LIBBPF_OPTS(bpf_map_batch_opts, options);
+  int result = bpf_map_delete_batch(Int(info[0]), Bytes(info[1]).data(), &count, &options);
+  return BatchResult(info.Env(), result, count);
+}
+
+void InitMap(Napi::Env env, Napi::Object exports) {
+  exports.Set("createMap", Napi::Function::New<CreateMap>(env, "createMap"));
+  exports.Set("mapInfo", Napi::Function::New<MapInfo>(env, "mapInfo"));
+  exports.Set("MapAccess", MapAccess::Define(env));
+  exports.Set("scanMap", Napi::Function::New<ScanMap>(env, "scanMap"));
+  exports.Set("updateMapBatch", Napi::Function::New<UpdateMapBatch>(env, "updateMapBatch"));
+  exports.Set("deleteMapBatch", Napi::Function::New<DeleteMapBatch>(env, "deleteMapBatch"));
+}
+
+}  // namespace tsbcc

@@ -1,0 +1,110 @@
+#include "runtime/network.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "common/args.h"
+#include "common/error.h"
+#include "common/fd.h"
+
+namespace tsbcc {
+
+/// xdpAttach(ifindex, programFd, flags); programFd -1 removes.
+static void XdpAttach(const Napi::CallbackInfo& info) {
+  int result = bpf_xdp_attach(Int(info[0]), Int(info[1]), Uint(info[2]), nullptr);
+  if (result != 0) ThrowErrno(info.Env(), result, "netlink(XDP)");
+}
+
+/// xdpQuery(ifindex, flags): the id of the attached program, 0 for none
+static Napi::Value XdpQuery(const Napi::CallbackInfo& info) {
+  uint32_t id = 0;
+  int result = bpf_xdp_query_id(Int(info[0]), Int(info[1]), &id);
+  if (result != 0) ThrowErrno(info.Env(), result, "netlink(XDP query)");
+  return Napi::Number::New(info.Env(), id);
+}
+
+/// tcAttach(ifindex, direction, programFd, priority, handle, replace)
+static Napi::Value TcAttach(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  LIBBPF_OPTS(bpf_tc_hook, hook);
+  hook.ifindex = Int(info[0]);
+  hook.attach_point = static_cast<bpf_tc_attach_point>(Int(info[1]));
+  int created = bpf_tc_hook_create(&hook);
+  if (created != 0 && created != -EEXIST) ThrowErrno(env, created, "netlink(clsact)");
+
+  LIBBPF_OPTS(bpf_tc_opts, options);
+  options.prog_fd = Int(info[2]);
+  options.priority = Uint(info[3]);
+  options.handle = Uint(info[4]);
+  options.flags = info[5].ToBoolean() ? BPF_TC_F_REPLACE : 0;
+  int result = bpf_tc_attach(&hook, &options);
+  if (result != 0) {
+    if (created == 0) {
+      hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
+      bpf_tc_hook_destroy(&hook);
+    }
+    ThrowErrno(env, result, "netlink(tc filter)");
+  }
+  auto object = Napi::Object::New(env);
+  object.Set("priority", options.priority);
+  object.Set("handle", options.handle);
+  object.Set("createdHook", created == 0);
+  return object;
+}
+
+/// tcDetach(ifindex, direction, priority, handle, destroyHook)
+static void TcDetach(const Napi::CallbackInfo& info) {
+  LIBBPF_OPTS(bpf_tc_hook, hook);
+  hook.ifindex = Int(info[0]);
+  hook.attach_point = static_cast<bpf_tc_attach_point>(Int(info[1]));
+  LIBBPF_OPTS(bpf_tc_opts, options);
+  options.priority = Uint(info[2]);
+  options.handle = Uint(info[3]);
+  int result = bpf_tc_detach(&hook, &options);
+  if (info[4].ToBoolean()) {
+    hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
+    int destroyed = bpf_tc_hook_destroy(&hook);
+    if (result == 0 && destroyed != -ENOENT) result = destroyed;
+  }
+  if (result != 0) ThrowErrno(info.Env(), result, "netlink(tc filter)");
+}
+
+/// openRawSocket(ifname): a packet socket that sees every frame of the interface
+static Napi::Value OpenRawSocket(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  std::string name = String(info[0]);
+  UniqueFd fd(socket(PF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, htons(ETH_P_ALL)));
+  if (!fd) ThrowErrno(env, errno, "socket(PF_PACKET)");
+  sockaddr_ll address = {};
+  address.sll_family = AF_PACKET;
+  address.sll_protocol = htons(ETH_P_ALL);
+  address.sll_ifindex = name.empty() ? 0 : static_cast<int>(if_nametoindex(name.c_str()));
+  if (!name.empty() && address.sll_ifindex == 0) ThrowErrno(env, errno, "if_nametoindex");
+  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) ThrowErrno(env, errno, "bind");
+  return WrapFd(env, std::move(fd));
+}
+
+/// attachSocket(socketFd, programFd)
+static void AttachSocket(const Napi::CallbackInfo& info) {
+  int program = Int(info[1]);
+  if (setsockopt(Int(info[0]), SOL_SOCKET, SO_ATTACH_BPF, &program, sizeof(program)) != 0)
+    ThrowErrno(info.Env(), errno, "setsockopt(SO_ATTACH_BPF)");
+}
+
+void InitNetwork(Napi::Env env, Napi::Object exports) {
+  exports.Set("xdpAttach", Napi::Function::New<XdpAttach>(env, "xdpAttach"));
+  exports.Set("xdpQuery", Napi::Function::New<XdpQuery>(env, "xdpQuery"));
+  exports.Set("tcAttach", Napi::Function::New<TcAttach>(env, "tcAttach"));
+  exports.Set("tcDetach", Napi::Function::New<TcDetach>(env, "tcDetach"));
+  exports.Set("openRawSocket", Napi::Function::New<OpenRawSocket>(env, "openRawSocket"));
+  exports.Set("attachSocket", Napi::Function::New<AttachSocket>(env, "attachSocket"));
+}
+
+}  // namespace tsbcc
