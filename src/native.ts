@@ -180,50 +180,13 @@ export interface NativeFdWatcher {
   close(): void;
 }
 
-export interface NativeSymbol {
-  name: string;
-  demangledName: string;
-  module: string;
-  offset: bigint;
-}
-
-export interface NativeSymbolCache {
-  /** undefined where the address is in no module of the process; `name` is '' where only the module is known. */
-  resolve(address: bigint, demangle: boolean): NativeSymbol | undefined;
-  resolveName(module: string, name: string): bigint | undefined;
-  refresh(): void;
-  close(): void;
-}
-
-export interface NativeUsdtProbe {
-  provider: string;
-  name: string;
-  binPath: string;
-  semaphore: bigint;
-  semaphoreOffset: bigint;
-  numLocations: number;
-  numArguments: number;
-}
-
-export interface NativeUsdtArgument {
-  size: number;
-  valid: number;
-  constant: bigint;
-  derefOffset: number;
-  derefIdent: string;
-  baseRegisterName: string;
-  indexRegisterName: string;
-  scale: number;
-}
-
-export interface NativeUsdt {
-  probes(): NativeUsdtProbe[];
-  location(provider: string, name: string, index: number): { address: bigint; binPath: string } | undefined;
-  argument(provider: string, name: string, location: number, index: number): NativeUsdtArgument | undefined;
-  enable(provider: string, name: string, fnName: string): boolean;
-  argumentType(provider: string, name: string, index: number): string | undefined;
-  uprobes(): { binPath: string; fnName: string; address: bigint; pid: number }[];
-  close(): void;
+/** The function symbols of an ELF file by column; symbol i is `text[starts[i]..starts[i + 1]]`. */
+export interface NativeElfSymbols {
+  text: Uint8Array;
+  starts: Uint32Array;
+  /** Virtual addresses, in the file's order. */
+  addresses: BigUint64Array;
+  sizes: BigUint64Array;
 }
 
 export interface RuntimeAddon {
@@ -302,22 +265,14 @@ export interface RuntimeAddon {
   ) => NativePerfReader;
   FdWatcher: new (fd: number) => NativeFdWatcher;
 
-  /** pid -1 is the kernel. */
-  SymbolCache: new (pid: number) => NativeSymbolCache;
-  Usdt: new (pid: number, path: string) => NativeUsdt;
-  /** The C text with argument readers for all enabled probes, or null where one cannot be generated. */
-  usdtArgumentText(contexts: NativeUsdt[]): string | null;
-  /** The file offset of a function in an ELF file, for uprobes; undefined where it has no such symbol. */
-  resolveSymbol(
-    module: string,
-    symbol: string,
-    address: bigint,
-    pid: number,
-  ): { module: string; offset: bigint } | undefined;
-  /** Every function symbol of an ELF file, with its virtual address. */
-  functionSymbols(path: string): { name: string; address: bigint }[];
+  /** Function symbols, of a separate debug file where there is one; undefined where the file is no ELF. */
+  elfSymbols(path: string): NativeElfSymbols | undefined;
+  /** The virtual address of a symbol, functions before variables; undefined where the file has none of that name. */
+  elfSymbolAddress(path: string, name: string): bigint | undefined;
+  /** A C++ (or old Rust) name as a person writes it; other names as they are. */
+  demangle(name: string): string;
+  /** The path of lib<name>.so as the process (0: none) has it mapped, else as the loader's cache has it. */
   findLibrary(name: string, pid: number): string | undefined;
-  buildId(path: string): string | undefined;
 }
 
 export interface NativeTableDescription {

@@ -11,7 +11,6 @@
 #include "runtime/program.h"
 #include "runtime/ring_reader.h"
 #include "runtime/symbols.h"
-#include "runtime/usdt.h"
 
 namespace tsbcc {
 
@@ -29,7 +28,6 @@ static Napi::Object InitRuntime(Napi::Env env, Napi::Object exports) {
   InitPerfReader(env, exports);
   InitFdWatcher(env, exports);
   InitSymbols(env, exports);
-  InitUsdt(env, exports);
   return exports;
 }
 

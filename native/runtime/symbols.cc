@@ -1,0 +1,142 @@
+#include "runtime/symbols.h"
+
+#include <bcc/bcc_elf.h>
+#include <bcc/bcc_proc.h>
+#include <bcc/bcc_syms.h>
+#include <cxxabi.h>
+#include <elf.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "common/args.h"
+
+namespace tsbcc {
+
+namespace {
+
+constexpr uint32_t kFunctions = (1u << STT_FUNC) | (1u << STT_GNU_IFUNC);
+
+/// Takes separate debug files (by build id or debug link, checksum verified) and compressed ones into account.
+bcc_symbol_option SymbolOptions(uint32_t types) {
+  bcc_symbol_option options = {};
+  options.use_debug_file = 1;
+  options.check_debug_file_crc = 1;
+  options.use_symbol_type = types;
+  return options;
+}
+
+/// Symbols by column: names one after the other, so that JavaScript decodes only those it needs.
+struct SymbolColumns {
+  std::string text;
+  std::vector<uint32_t> starts;
+  std::vector<uint64_t> addresses;
+  std::vector<uint64_t> sizes;
+  bool failed = false;
+
+  void Add(const char* name, uint64_t address, uint64_t size) {
+    starts.push_back(static_cast<uint32_t>(text.size()));
+    addresses.push_back(address);
+    sizes.push_back(size);
+    text += name;
+  }
+};
+
+struct NameSearch {
+  const std::string& name;
+  uint64_t address = 0;
+};
+
+}  // namespace
+
+static int CollectSymbol(const char* name, uint64_t address, uint64_t size, void* payload) {
+  auto* columns = static_cast<SymbolColumns*>(payload);
+  // An exception must not travel through libbcc's C frames, which would leave its files open.
+  try {
+    columns->Add(name, address, size);
+    return 0;
+  } catch (const std::bad_alloc&) {
+    columns->failed = true;
+    return -1;
+  }
+}
+
+static int MatchSymbol(const char* name, uint64_t address, uint64_t, void* payload) {
+  auto* search = static_cast<NameSearch*>(payload);
+  if (search->name != name) return 0;
+  search->address = address;
+  return -1;
+}
+
+static Napi::Value ElfSymbols(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  std::string path = String(info[0]);
+  SymbolColumns columns;
+  bcc_symbol_option options = SymbolOptions(kFunctions);
+  if (bcc_elf_foreach_sym(path.c_str(), CollectSymbol, &options, &columns) < 0) return env.Undefined();
+  if (columns.failed) throw Napi::Error::New(env, "out of memory while reading the symbols of " + path);
+
+  size_t count = columns.addresses.size();
+  columns.starts.push_back(static_cast<uint32_t>(columns.text.size()));
+  auto starts = Napi::Uint32Array::New(env, count + 1);
+  std::copy(columns.starts.begin(), columns.starts.end(), starts.Data());
+  auto addresses = Napi::BigUint64Array::New(env, count);
+  std::copy(columns.addresses.begin(), columns.addresses.end(), addresses.Data());
+  auto sizes = Napi::BigUint64Array::New(env, count);
+  std::copy(columns.sizes.begin(), columns.sizes.end(), sizes.Data());
+
+  auto result = Napi::Object::New(env);
+  result.Set("text", CopyBytes(env, columns.text.data(), columns.text.size()));
+  result.Set("starts", starts);
+  result.Set("addresses", addresses);
+  result.Set("sizes", sizes);
+  return result;
+}
+
+static Napi::Value ElfSymbolAddress(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  std::string path = String(info[0]);
+  std::string name = String(info[1]);
+  // A function is preferred to a variable of the same name, which may come first in the file.
+  for (uint32_t types : {kFunctions, BCC_SYM_ALL_TYPES}) {
+    NameSearch search{name};
+    bcc_symbol_option options = SymbolOptions(types);
+    bcc_elf_foreach_sym(path.c_str(), MatchSymbol, &options, &search);
+    if (search.address != 0) return Napi::BigInt::New(env, search.address);
+  }
+  return env.Undefined();
+}
+
+static Napi::Value Demangle(const Napi::CallbackInfo& info) {
+  std::string name = String(info[0]);
+  int status = 0;
+  std::unique_ptr<char, decltype(&std::free)> text(abi::__cxa_demangle(name.c_str(), nullptr, nullptr, &status),
+                                                   &std::free);
+  return Napi::String::New(info.Env(), text ? text.get() : name.c_str());
+}
+
+static Napi::Value FindLibrary(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  std::string name = String(info[0]);
+  int pid = Int(info[1]);
+  // libbcc fills its copy of the loader's cache at the first call, without a lock of its own.
+  static std::mutex cache_mutex;
+  std::lock_guard lock(cache_mutex);
+  std::unique_ptr<char, decltype(&std::free)> path(bcc_procutils_which_so(name.c_str(), pid > 0 ? pid : 0), &std::free);
+  return path ? Napi::String::New(env, path.get()) : env.Undefined();
+}
+
+void InitSymbols(Napi::Env env, Napi::Object exports) {
+  exports.Set("elfSymbols", Napi::Function::New(env, ElfSymbols, "elfSymbols"));
+  exports.Set("elfSymbolAddress", Napi::Function::New(env, ElfSymbolAddress, "elfSymbolAddress"));
+  exports.Set("demangle", Napi::Function::New(env, Demangle, "demangle"));
+  exports.Set("findLibrary", Napi::Function::New(env, FindLibrary, "findLibrary"));
+}
+
+}  // namespace tsbcc
