@@ -1,0 +1,25 @@
+// As hello-world, with the fields of each line of trace_pipe in columns.
+import { BCC } from 'tsbcc';
+import { attachSyscall } from './lib/attach-syscall';
+import { limits } from './lib/limits';
+
+const limit = limits();
+const b = new BCC(`
+int hello(void *ctx) {
+    bpf_trace_printk("Hello, fields!\\n");
+    return 0;
+}`);
+attachSyscall(b, 'clone', 'hello');
+
+console.log(`${'TIME(s)'.padEnd(18)} ${'COMM'.padEnd(16)} ${'PID'.padEnd(7)} MESSAGE`);
+const timer = setInterval(() => {
+  for (;;) {
+    const [task, pid, , , timestamp, message] = b.traceFields({ nonblocking: true });
+    if (message === undefined || limit.reached) break;
+    limit.next();
+    console.log(`${timestamp.toFixed(9).padEnd(18)} ${task.padEnd(16)} ${String(pid).padEnd(7)} ${message}`);
+  }
+  if (!limit.reached) return;
+  clearInterval(timer);
+  b.close();
+}, 100);
