@@ -1,0 +1,114 @@
+#include "runtime/fd_watcher.h"
+
+#include <memory>
+
+#include "common/args.h"
+#include "common/error.h"
+
+namespace tsbcc {
+
+Napi::Function FdWatcher::Define(Napi::Env env) {
+  return DefineClass(env, "FdWatcher",
+                     {
+                         InstanceMethod<&FdWatcher::Start>("start"),
+                         InstanceMethod<&FdWatcher::Stop>("stop"),
+                         InstanceMethod<&FdWatcher::KeepAlive>("ref"),
+                         InstanceMethod<&FdWatcher::LetGo>("unref"),
+                         InstanceMethod<&FdWatcher::Close>("close"),
+                     });
+}
+
+FdWatcher::FdWatcher(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  Napi::Env env = info.Env();
+  uv_loop_t* loop = nullptr;
+  if (napi_get_uv_event_loop(env, &loop) != napi_ok) throw Napi::Error::New(env, "this thread has no event loop");
+  auto handle = std::make_unique<Handle>();
+  int err = uv_poll_init(loop, &handle->poll, Int(info[0]));
+  if (err != 0) ThrowErrno(env, err, "uv_poll_init");
+  // From here on libuv knows the handle: only CloseHandle may free it.
+  handle_ = handle.release();
+  handle_->poll.data = handle_;
+  handle_->owner = this;
+  napi_add_async_cleanup_hook(env, OnTeardown, handle_, &handle_->hook);
+}
+
+FdWatcher::~FdWatcher() {
+  Release();
+}
+
+void FdWatcher::Start(const Napi::CallbackInfo& info) {
+  if (handle_ == nullptr) throw Napi::Error::New(info.Env(), "the watcher is closed");
+  if (info.Length() > 0 && info[0].IsFunction()) callback_ = Napi::Persistent(info[0].As<Napi::Function>());
+  int err = uv_poll_start(&handle_->poll, UV_READABLE, OnReadable);
+  if (err != 0) ThrowErrno(info.Env(), err, "uv_poll_start");
+  // While libuv may call, the garbage collector must not take this object away.
+  if (!started_) Ref();
+  started_ = true;
+}
+
+void FdWatcher::Stop(const Napi::CallbackInfo&) {
+  StopPolling();
+}
+
+void FdWatcher::KeepAlive(const Napi::CallbackInfo&) {
+  if (handle_ != nullptr) uv_ref(reinterpret_cast<uv_handle_t*>(&handle_->poll));
+}
+
+void FdWatcher::LetGo(const Napi::CallbackInfo&) {
+  if (handle_ != nullptr) uv_unref(reinterpret_cast<uv_handle_t*>(&handle_->poll));
+}
+
+void FdWatcher::Close(const Napi::CallbackInfo&) {
+  StopPolling();
+  Release();
+  callback_.Reset();
+}
+
+void FdWatcher::StopPolling() {
+  if (!started_) return;
+  started_ = false;
+  if (handle_ != nullptr) uv_poll_stop(&handle_->poll);
+  Unref();
+}
+
+void FdWatcher::Release() {
+  if (handle_ == nullptr) return;
+  handle_->owner = nullptr;
+  CloseHandle(std::exchange(handle_, nullptr));
+}
+
+void FdWatcher::CloseHandle(Handle* handle) {
+  uv_close(reinterpret_cast<uv_handle_t*>(&handle->poll), [](uv_handle_t* closed) {
+    auto* handle = static_cast<Handle*>(closed->data);
+    napi_remove_async_cleanup_hook(handle->hook);
+    delete handle;
+  });
+}
+
+// Runs when the thread or the process ends; the loop turns until every hook has been removed.
+void FdWatcher::OnTeardown(napi_async_cleanup_hook_handle, void* data) {
+  auto* handle = static_cast<Handle*>(data);
+  // Released earlier, its close is already under way.
+  if (handle->owner == nullptr) return;
+  handle->owner->handle_ = nullptr;
+  handle->owner = nullptr;
+  CloseHandle(handle);
+}
+
+void FdWatcher::OnReadable(uv_poll_t* poll, int status, int) {
+  FdWatcher* self = static_cast<Handle*>(poll->data)->owner;
+  if (self == nullptr) return;
+  Napi::Env env = self->Env();
+  Napi::HandleScope scope(env);
+  try {
+    self->callback_.MakeCallback(self->Value(), {Napi::Number::New(env, status < 0 ? -status : 0)});
+  } catch (const Napi::Error& error) {
+    napi_fatal_exception(env, error.Value());
+  }
+}
+
+void InitFdWatcher(Napi::Env env, Napi::Object exports) {
+  exports.Set("FdWatcher", FdWatcher::Define(env));
+}
+
+}  // namespace tsbcc
