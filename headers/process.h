@@ -1,0 +1,2 @@
+/* Tasks: names, states, flags. */
+#define TASK_COMM_LEN 16

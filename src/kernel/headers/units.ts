@@ -1,0 +1,145 @@
+import { isKeyword, stripComments, words } from './scan';
+
+/*
+ * A unit is the smallest piece of C that can be taken or left: one type, one macro, one inline function. The kernel's
+ * whole BTF is some 15,000 of them, of which a program needs a few hundred.
+ */
+
+export type UnitKind = 'struct' | 'union' | 'enum' | 'typedef' | 'macro' | 'function' | 'block';
+
+export interface Unit {
+  kind: UnitKind;
+  /** Position among all units: C's order of declaration. */
+  order: number;
+  text: string;
+  /** The tag of a struct, union or enum; '' where it has none. */
+  tag: string;
+  /** Names of the ordinary name space that it defines: typedef name, enumerators, macro and function names. */
+  names: string[];
+  /** Visible only to programs that include this header or one that leads to it; undefined for everybody. */
+  gate?: string;
+}
+
+/** What a unit of BTF mentions. */
+export interface Mentions {
+  /** Tags that must be complete before it. */
+  tags: Set<string>;
+  /** Other words that may be typedefs it needs. */
+  words: Set<string>;
+  /** [member, tag]: the tag's definition matters only to a program that uses the member. */
+  pointers: [string, string][];
+  /** Every struct and union tag mentioned, for forward declarations: tag → keyword. */
+  forward: Map<string, 'struct' | 'union'>;
+}
+
+/** Splits libbpf's C dump of a BTF blob into units. Forward declarations are dropped: they are made again where needed. */
+export function splitBtfDump(dump: string, order = 0): Unit[] {
+  const units: Unit[] = [];
+  for (const chunk of dump.split('\n\n')) {
+    const text = chunk.trim();
+    if (!text.endsWith(';')) continue;
+    const head = /^(struct|union|enum|typedef)\b\s*(\w*)/.exec(text);
+    if (!head) continue;
+    const kind = head[1] as UnitKind;
+    if ((kind === 'struct' || kind === 'union') && /^\w+ \w+;$/.test(text)) continue;
+    const clean = text.replace(/ ?__attribute__\(\((?:btf_type_tag\("[^"]*"\)|preserve_access_index)\)\)/g, '');
+    const unit: Unit = { kind, order: order++, text: clean, tag: kind === 'typedef' ? '' : head[2]!, names: [] };
+    if (kind === 'typedef') unit.names.push(typedefName(clean));
+    for (const body of clean.matchAll(/\benum\b[^{;]*\{([^}]*)\}/g)) {
+      for (const item of body[1]!.matchAll(/(\w+)\s*=/g)) unit.names.push(item[1]!);
+    }
+    units.push(unit);
+  }
+  return units;
+}
+
+function typedefName(text: string): string {
+  const last = text.slice(text.lastIndexOf('}') + 1);
+  const pointer = /\(\s*\*+\s*(?:const\s+)?(\w+)\s*[)([]/.exec(last);
+  return pointer?.[1] ?? /(\w+)\s*(?:\[[^\]]*\]\s*)*;$/.exec(last)?.[1] ?? '';
+}
+
+/** What one unit of BTF needs: unconditionally what it holds by value, by member what it points to. */
+export function mentions(unit: Unit): Mentions {
+  const found: Mentions = { tags: new Set(), words: new Set(), pointers: [], forward: new Map() };
+  if (unit.kind === 'enum') return found;
+  for (const line of unit.text.split('\n')) {
+    const member = memberName(line) ?? unit.names[0] ?? '';
+    let rest = line;
+    for (const match of line.matchAll(/\b(struct|union|enum)\s+(\w+)\s*(\*|\{|;)?/g)) {
+      const [whole, keyword, tag, next] = match as unknown as [string, string, string, string | undefined];
+      rest = rest.replace(whole, ' ');
+      if (next === '{') continue;
+      if (keyword !== 'enum') found.forward.set(tag, keyword as 'struct' | 'union');
+      if (next === '*' && keyword !== 'enum') found.pointers.push([member, tag]);
+      else found.tags.add(tag);
+    }
+    for (const word of words(rest)) if (word !== member && !isKeyword(word)) found.words.add(word);
+  }
+  found.tags.delete(unit.tag);
+  return found;
+}
+
+/** The name declared by one line of libbpf's dump, undefined where the line declares none. */
+export function memberName(line: string): string | undefined {
+  if (!line.endsWith(';')) return undefined;
+  return (
+    /\(\s*\*+\s*(?:const\s+)?(\w+)\s*[)([]/.exec(line)?.[1] ??
+    /(\w+)\s*(?:\[[^\]]*\]\s*)*(?::\s*\d+\s*)?;$/.exec(line)?.[1]
+  );
+}
+
+/** Splits one of our own header files into units. `#pragma tsbcc visible_with <header>` gates what follows it. */
+export function splitOwnHeader(text: string, file: string, order = 0): Unit[] {
+  const units: Unit[] = [];
+  const lines = stripComments(text, true).replace(/\\\n/g, '\u0001').split('\n');
+  let gate: string | undefined;
+  let pending = '';
+  const push = (kind: UnitKind, unitText: string, tag: string, names: string[]) => {
+    units.push({ kind, order: order++, text: unitText.replace(/\u0001/g, '\\\n'), tag, names, ...(gate && { gate }) });
+  };
+  for (let i = 0; i < lines.length; i++) {
+    const line = lines[i]!;
+    const directive = pending === '' ? /^\s*#\s*(\w+)\s*(.*)$/.exec(line) : null;
+    if (directive) {
+      const [, word, rest] = directive as unknown as [string, string, string];
+      if (word === 'pragma') {
+        const target = /^tsbcc\s+visible_with\s+(\S+)/.exec(rest)?.[1];
+        gate = target === undefined || target === 'all' ? undefined : target;
+      } else if (word === 'define') {
+        push('macro', line, '', [/^\w+/.exec(rest)![0]]);
+      } else if (word.startsWith('if')) {
+        const start = i;
+        for (let depth = 1; depth > 0; ) {
+          i++;
+          if (i >= lines.length) throw new Error(`${file}: #if without #endif`);
+          if (/^\s*#\s*if/.test(lines[i]!)) depth++;
+          else if (/^\s*#\s*endif/.test(lines[i]!)) depth--;
+        }
+        const block = lines.slice(start, i + 1).join('\n');
+        const names = [...block.matchAll(/^\s*#\s*define\s+(\w+)|^static .*?(\w+)\(/gm)].map((m) => (m[1] ?? m[2])!);
+        push('block', block, '', [...new Set(names)]);
+      }
+      continue;
+    }
+    if (pending === '' && line.trim() === '') continue;
+    pending += (pending && '\n') + line;
+    const depth = (pending.match(/\{/g)?.length ?? 0) - (pending.match(/\}/g)?.length ?? 0);
+    if (depth > 0 || !/[;}]\s*$/.test(pending)) continue;
+    const head = /^(struct|union|enum|typedef|static)\b\s*(\w*)/.exec(pending);
+    if (!head) throw new Error(`${file}: not understood: ${pending}`);
+    if (head[1] === 'static')
+      push('function', pending, '', [/(\w+)\s*\(/.exec(pending.replace(/__attribute__\(\(.*?\)\)/, ''))![1]!]);
+    else if (head[1] === 'typedef') push('typedef', pending, '', [typedefName(pending)]);
+    else push(head[1] as UnitKind, pending, head[2]!, enumerators(pending));
+    pending = '';
+  }
+  if (pending.trim() !== '') throw new Error(`${file}: ends within ${pending.slice(0, 60)}`);
+  return units;
+}
+
+function enumerators(text: string): string[] {
+  const body = /^enum\b[^{]*\{([^}]*)\}/.exec(text)?.[1];
+  if (body === undefined) return [];
+  return body.split(',').flatMap((item) => /^\s*(\w+)/.exec(item)?.[1] ?? []);
+}
