@@ -135,58 +135,70 @@ export interface NativeTestRun {
   dataOut: Uint8Array;
 }
 
-/** Drains ring buffer maps without a call per record. Borrows no fd: each map is mapped and held by the reader. */
-export interface NativeRingReader {
-  /** Adds a map; the index that its records are told by. Throws the errno of epoll or mmap. */
-  add(mapFd: number): number;
+/**
+ * Several of the kernel's rings behind one epoll descriptor, drained without a call per record. A ring is told by the
+ * index that `add` gave it; indices are not used again.
+ */
+export interface NativeRecordReader {
   /** An epoll fd, readable when any ring has a record. Owned by the reader. */
   readonly pollFd: number;
-  /** Waits up to `timeoutMs` (-1 for ever, 0 not at all) for any ring; the number of rings that have something. */
+  /**
+   * Waits up to `timeoutMs` (-1 for ever, 0 not at all) for any ring: how many have something (at most 16 are told). A
+   * signal ends the wait with 0.
+   */
   wait(timeoutMs: number): number;
   /**
-   * Moves records of ring `index` into `out` until either is exhausted or `maxRecords` are moved; consumed records are
-   * given back to the kernel. `out` receives, for each, a 4-byte size and the bytes, each record 8-byte aligned (header at
-   * offset ≡ 4 mod 8, so that the bytes start 8-byte aligned). Returns how many; `bytes` tells how much of `out` is used,
-   * `needed` the size of a record that did not fit an empty `out` (0 where all fitted).
+   * Moves records of a ring into `out` (8-byte aligned) until either is exhausted or `maxEntries` are moved, and gives
+   * their room back to the kernel. An entry is `u32 kind, u32 size` and the bytes, padded to a multiple of 8: kind 0 is a
+   * record, kind 1 a loss, whose bytes are a u64: how many records were lost here. Returns the number of entries.
    */
-  drain(index: number, out: Uint8Array, maxRecords: number): number;
+  drain(ring: number, out: Uint8Array, maxEntries: number): number;
+  /** Of the last drain: bytes of `out` in use. */
   readonly bytes: number;
+  /** Of the last drain: the bytes that an entry too large for an empty `out` needs, 0 where all fitted. */
   readonly needed: number;
-  /** Bytes waiting in ring `index`. */
-  available(index: number): number;
+  /** Of the last drain: bytes from entry to entry where all are records of one size, else 0. */
+  readonly stride: number;
+  /** Bytes that wait in a ring, their headers included. */
+  available(ring: number): number;
+  /** Losses the kernel knows and no drain has told yet (perf, Linux 6.0; 0 elsewhere): a call to the ring's CPU. */
+  takeLost(ring: number): number;
+  /** Harmless when repeated. */
+  remove(ring: number): void;
   close(): void;
 }
 
-/** Reads a perf event array: one ring per CPU. */
-export interface NativePerfReader {
-  readonly pollFd: number;
-  readonly cpus: number[];
-  wait(timeoutMs: number): number;
-  /** As {@link NativeRingReader.drain}; lost records are not in `out` but added to `lost`. */
-  drain(cpu: number, out: Uint8Array, maxRecords: number): number;
-  readonly bytes: number;
-  readonly needed: number;
-  /** Records the kernel dropped on the CPU last drained, as told since the call before. */
-  readonly lost: number;
-  close(): void;
+/** Ring buffer maps (Linux 5.8): each is mapped and held by the reader. */
+export interface NativeRingReader extends NativeRecordReader {
+  add(mapFd: number): number;
+}
+
+/** Perf event arrays: one ring for each CPU, held by the map's slot until it is removed. */
+export interface NativePerfReader extends NativeRecordReader {
+  /** `pages` is a power of two; the consumer is woken by every `wakeupEvents`th record. */
+  add(mapFd: number, options: { cpu: number; pages: number; wakeupEvents: number; pid?: number }): number;
 }
 
 /** libuv's wait on a descriptor: `callback` runs on the event loop whenever it is readable, until stop(). */
 export interface NativeFdWatcher {
-  start(callback: () => void): void;
+  /** `errno` is 0, or what made waiting impossible. A callback once given stays. */
+  start(callback?: (errno: number) => void): void;
   stop(): void;
   ref(): void;
   unref(): void;
+  /** To be called before the descriptor is closed. */
   close(): void;
 }
 
-/** The function symbols of an ELF file by column; symbol i is `text[starts[i]..starts[i + 1]]`. */
+/** The function symbols of an ELF file by column, ascending; the name of symbol i is `text[starts[i]..starts[i + 1]]`. */
 export interface NativeElfSymbols {
   text: Uint8Array;
   starts: Uint32Array;
-  /** Virtual addresses, in the file's order. */
+  /** Virtual addresses. */
   addresses: BigUint64Array;
   sizes: BigUint64Array;
+  /** The furthest end of the symbols up to i: where to stop looking for one that encloses an address. */
+  reach: BigUint64Array;
 }
 
 export interface RuntimeAddon {
@@ -259,10 +271,7 @@ export interface RuntimeAddon {
   raiseMemlock(): boolean;
 
   RingReader: new () => NativeRingReader;
-  PerfReader: new (
-    mapFd: number,
-    options: { pages: number; wakeupEvents: number; cpus: number[]; pid?: number },
-  ) => NativePerfReader;
+  PerfReader: new () => NativePerfReader;
   FdWatcher: new (fd: number) => NativeFdWatcher;
 
   /** Function symbols, of a separate debug file where there is one; undefined where the file is no ELF. */
@@ -311,17 +320,14 @@ export interface NativeModule {
 
 export interface CompilerAddon {
   readonly libbccVersion: string;
-  /**
-   * Compiles C text; undefined where libbcc refused. Everything that the compiler wrote to the process's stderr
-   * meanwhile is in `diagnostics`.
-   */
+  /** Compiles C text; undefined where libbcc refused. Diagnostics go to the process's stderr: libbcc has no other way. */
   compile(
     text: string,
     cflags: string[],
     debug: number,
     allowRlimit: boolean,
     device: string | null,
-  ): { module: NativeModule | undefined; diagnostics: string };
+  ): NativeModule | undefined;
 }
 
 function load<Addon>(name: string): Addon {
