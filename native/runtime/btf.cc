@@ -3,11 +3,14 @@
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <linux/bpf.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdarg>
 #include <cstdio>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "common/args.h"
@@ -25,9 +28,23 @@ struct BtfDumpFree {
   void operator()(btf_dump* dump) const { btf_dump__free(dump); }
 };
 
-static BtfPtr ParseBtf(Napi::Env env, std::span<uint8_t> blob, btf* base) {
-  BtfPtr types(btf__new_split(blob.data(), blob.size(), base));
+static BtfPtr ParseBtf(Napi::Env env, std::span<uint8_t> blob) {
+  BtfPtr types(btf__new(blob.data(), blob.size()));
   if (!types) ThrowErrno(env, errno, "btf__new");
+  return types;
+}
+
+/// libbpf before 1.2 does not export btf__new_split: the blob goes through a file that only this process sees.
+static BtfPtr ParseSplitBtf(Napi::Env env, std::span<uint8_t> blob, btf* base) {
+  UniqueFd file(memfd_create("split-btf", MFD_CLOEXEC));
+  if (!file) ThrowErrno(env, errno, "memfd_create");
+  for (size_t done = 0; done < blob.size();) {
+    ssize_t written = write(file.get(), blob.data() + done, blob.size() - done);
+    if (written < 0) ThrowErrno(env, errno, "write");
+    done += written;
+  }
+  BtfPtr types(btf__parse_raw_split(("/proc/self/fd/" + std::to_string(file.get())).c_str(), base));
+  if (!types) ThrowErrno(env, errno, "btf__parse_raw_split");
   return types;
 }
 
@@ -98,8 +115,8 @@ static void AppendFormatted(void* context, const char* format, va_list arguments
 static Napi::Value BtfDumpC(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   auto base_blob = OptionalBytes(info[1]);
-  BtfPtr base = base_blob.empty() ? nullptr : ParseBtf(env, base_blob, nullptr);
-  BtfPtr types = ParseBtf(env, Bytes(info[0]), base.get());
+  BtfPtr base = base_blob.empty() ? nullptr : ParseBtf(env, base_blob);
+  BtfPtr types = base ? ParseSplitBtf(env, Bytes(info[0]), base.get()) : ParseBtf(env, Bytes(info[0]));
 
   std::string text;
   text.reserve(4 << 20);
@@ -116,7 +133,7 @@ static Napi::Value BtfDumpC(const Napi::CallbackInfo& info) {
 /// btfFind(blob, name, kind)
 static Napi::Value BtfFind(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  BtfPtr types = ParseBtf(env, Bytes(info[0]), nullptr);
+  BtfPtr types = ParseBtf(env, Bytes(info[0]));
   int id = btf__find_by_name_kind(types.get(), String(info[1]).c_str(), Uint(info[2]));
   return Napi::Number::New(env, id > 0 ? id : 0);
 }
