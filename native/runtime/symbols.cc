@@ -13,6 +13,7 @@
 #include <mutex>
 #include <new>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "common/args.h"
@@ -32,20 +33,15 @@ bcc_symbol_option SymbolOptions(uint32_t types) {
   return options;
 }
 
-/// Symbols by column: names one after the other, so that JavaScript decodes only those it needs.
-struct SymbolColumns {
-  std::string text;
-  std::vector<uint32_t> starts;
-  std::vector<uint64_t> addresses;
-  std::vector<uint64_t> sizes;
-  bool failed = false;
+struct Symbol {
+  uint64_t address;
+  uint64_t size;
+  std::string name;
+};
 
-  void Add(const char* name, uint64_t address, uint64_t size) {
-    starts.push_back(static_cast<uint32_t>(text.size()));
-    addresses.push_back(address);
-    sizes.push_back(size);
-    text += name;
-  }
+struct SymbolList {
+  std::vector<Symbol> symbols;
+  bool failed = false;
 };
 
 struct NameSearch {
@@ -56,13 +52,13 @@ struct NameSearch {
 }  // namespace
 
 static int CollectSymbol(const char* name, uint64_t address, uint64_t size, void* payload) {
-  auto* columns = static_cast<SymbolColumns*>(payload);
+  auto* list = static_cast<SymbolList*>(payload);
   // An exception must not travel through libbcc's C frames, which would leave its files open.
   try {
-    columns->Add(name, address, size);
+    list->symbols.push_back({address, size, name});
     return 0;
   } catch (const std::bad_alloc&) {
-    columns->failed = true;
+    list->failed = true;
     return -1;
   }
 }
@@ -77,25 +73,48 @@ static int MatchSymbol(const char* name, uint64_t address, uint64_t, void* paylo
 static Napi::Value ElfSymbols(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   std::string path = String(info[0]);
-  SymbolColumns columns;
+  SymbolList list;
   bcc_symbol_option options = SymbolOptions(kFunctions);
-  if (bcc_elf_foreach_sym(path.c_str(), CollectSymbol, &options, &columns) < 0) return env.Undefined();
-  if (columns.failed) throw Napi::Error::New(env, "out of memory while reading the symbols of " + path);
+  if (bcc_elf_foreach_sym(path.c_str(), CollectSymbol, &options, &list) < 0) return env.Undefined();
+  if (list.failed) throw Napi::Error::New(env, "out of memory while reading the symbols of " + path);
 
-  size_t count = columns.addresses.size();
-  columns.starts.push_back(static_cast<uint32_t>(columns.text.size()));
-  auto starts = Napi::Uint32Array::New(env, count + 1);
-  std::copy(columns.starts.begin(), columns.starts.end(), starts.Data());
-  auto addresses = Napi::BigUint64Array::New(env, count);
-  std::copy(columns.addresses.begin(), columns.addresses.end(), addresses.Data());
-  auto sizes = Napi::BigUint64Array::New(env, count);
-  std::copy(columns.sizes.begin(), columns.sizes.end(), sizes.Data());
+  // The dynamic symbols of a file that also has the full table come twice.
+  auto& symbols = list.symbols;
+  std::stable_sort(symbols.begin(), symbols.end(), [](const Symbol& a, const Symbol& b) {
+    return std::tie(a.address, a.name) < std::tie(b.address, b.name);
+  });
+  symbols.erase(
+      std::unique(symbols.begin(), symbols.end(),
+                  [](const Symbol& a, const Symbol& b) { return a.address == b.address && a.name == b.name; }),
+      symbols.end());
+
+  size_t text_size = 0;
+  for (const Symbol& symbol : symbols) text_size += symbol.name.size();
+  auto text = Napi::Uint8Array::New(env, text_size);
+  auto starts = Napi::Uint32Array::New(env, symbols.size() + 1);
+  auto addresses = Napi::BigUint64Array::New(env, symbols.size());
+  auto sizes = Napi::BigUint64Array::New(env, symbols.size());
+  auto reach = Napi::BigUint64Array::New(env, symbols.size());
+  uint32_t at = 0;
+  uint64_t furthest = 0;
+  for (size_t i = 0; i < symbols.size(); i++) {
+    const Symbol& symbol = symbols[i];
+    std::copy(symbol.name.begin(), symbol.name.end(), text.Data() + at);
+    starts[i] = at;
+    at += static_cast<uint32_t>(symbol.name.size());
+    addresses[i] = symbol.address;
+    sizes[i] = symbol.size;
+    furthest = std::max(furthest, symbol.address + symbol.size);
+    reach[i] = furthest;
+  }
+  starts[symbols.size()] = at;
 
   auto result = Napi::Object::New(env);
-  result.Set("text", CopyBytes(env, columns.text.data(), columns.text.size()));
+  result.Set("text", text);
   result.Set("starts", starts);
   result.Set("addresses", addresses);
   result.Set("sizes", sizes);
+  result.Set("reach", reach);
   return result;
 }
 
