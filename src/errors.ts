@@ -1,4 +1,4 @@
-import { getSystemErrorName } from 'node:util';
+import { getSystemErrorName, types } from 'node:util';
 
 /** What every {@link BCCError} may carry besides its message. */
 export interface BCCErrorOptions {
@@ -124,7 +124,8 @@ export interface NativeError extends Error {
 }
 
 export function isNativeError(error: unknown): error is NativeError {
-  return error instanceof Error && typeof (error as Partial<NativeError>).errno === 'number' && 'syscall' in error;
+  // By nature and not by class: the addon may belong to another realm than the caller (vm contexts, test runners).
+  return types.isNativeError(error) && typeof (error as Partial<NativeError>).errno === 'number' && 'syscall' in error;
 }
 
 /** The name nearest to `wanted` (edit distance at most a third of its length), for "did you mean". */

@@ -238,6 +238,8 @@ export interface RuntimeAddon {
     config1Text?: string,
   ): NativeFd;
   perfEventIoctl(fd: number, request: 'enable' | 'disable' | 'setBpf', argument: number): void;
+  /** The interfaces of this process's network namespace (sysfs shows those of the one it was mounted in). */
+  interfaces(): { name: string; index: number }[];
   xdpAttach(ifindex: number, programFd: number, flags: number): void;
   xdpQuery(ifindex: number, flags: number): number;
   tcAttach(
@@ -248,6 +250,7 @@ export interface RuntimeAddon {
     handle: number,
     replace: boolean,
   ): { priority: number; handle: number; createdHook: boolean };
+  /** `destroyHook` removes the clsact qdisc as well, if no filter is left on it. */
   tcDetach(ifindex: number, direction: number, priority: number, handle: number, destroyHook: boolean): void;
   openRawSocket(ifname: string): NativeFd;
   attachSocket(socketFd: number, programFd: number): void;

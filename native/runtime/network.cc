@@ -5,16 +5,35 @@
 #include <bpf/libbpf.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <cerrno>
+#include <memory>
 
 #include "common/args.h"
 #include "common/error.h"
 #include "common/fd.h"
 
 namespace tsbcc {
+
+/// interfaces(): name and number of each interface of this network namespace
+static Napi::Value Interfaces(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  auto result = Napi::Array::New(env);
+  std::unique_ptr<struct if_nameindex, decltype(&if_freenameindex)> list(if_nameindex(), if_freenameindex);
+  if (!list) ThrowErrno(env, errno, "if_nameindex");
+  for (struct if_nameindex* entry = list.get(); entry->if_index != 0; ++entry) {
+    auto object = Napi::Object::New(env);
+    object.Set("name", entry->if_name);
+    object.Set("index", entry->if_index);
+    result.Set(result.Length(), object);
+  }
+  return result;
+}
 
 /// xdpAttach(ifindex, programFd, flags); programFd -1 removes.
 static void XdpAttach(const Napi::CallbackInfo& info) {
@@ -59,6 +78,38 @@ static Napi::Value TcAttach(const Napi::CallbackInfo& info) {
   return object;
 }
 
+/// Whether any filter, of whatever program, is on one side of the clsact qdisc. libbpf cannot tell.
+static bool HasFilters(int ifindex, uint32_t parent) {
+  struct {
+    nlmsghdr header;
+    tcmsg message;
+  } request = {};
+  request.header.nlmsg_len = sizeof(request);
+  request.header.nlmsg_type = RTM_GETTFILTER;
+  request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+  request.message.tcm_family = AF_UNSPEC;
+  request.message.tcm_ifindex = ifindex;
+  request.message.tcm_parent = parent;
+  UniqueFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+  // What cannot be found out counts as "in use": the qdisc then stays, which harms nobody.
+  if (!fd || send(fd.get(), &request, sizeof(request), 0) < 0) return true;
+  alignas(nlmsghdr) std::array<char, 32768> buffer;
+  for (;;) {
+    ssize_t length = recv(fd.get(), buffer.data(), buffer.size(), 0);
+    if (length <= 0) return true;
+    auto* message = reinterpret_cast<nlmsghdr*>(buffer.data());
+    for (; NLMSG_OK(message, length); message = NLMSG_NEXT(message, length)) {
+      if (message->nlmsg_type == NLMSG_DONE || message->nlmsg_type == NLMSG_ERROR) return false;
+      if (message->nlmsg_type == RTM_NEWTFILTER) return true;
+    }
+  }
+}
+
+static bool HasFilters(int ifindex) {
+  return HasFilters(ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)) ||
+         HasFilters(ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS));
+}
+
 /// tcDetach(ifindex, direction, priority, handle, destroyHook)
 static void TcDetach(const Napi::CallbackInfo& info) {
   LIBBPF_OPTS(bpf_tc_hook, hook);
@@ -68,7 +119,7 @@ static void TcDetach(const Napi::CallbackInfo& info) {
   options.priority = Uint(info[2]);
   options.handle = Uint(info[3]);
   int result = bpf_tc_detach(&hook, &options);
-  if (info[4].ToBoolean()) {
+  if (info[4].ToBoolean() && !HasFilters(hook.ifindex)) {
     hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
     int destroyed = bpf_tc_hook_destroy(&hook);
     if (result == 0 && destroyed != -ENOENT) result = destroyed;
@@ -99,6 +150,7 @@ static void AttachSocket(const Napi::CallbackInfo& info) {
 }
 
 void InitNetwork(Napi::Env env, Napi::Object exports) {
+  exports.Set("interfaces", Napi::Function::New<Interfaces>(env, "interfaces"));
   exports.Set("xdpAttach", Napi::Function::New<XdpAttach>(env, "xdpAttach"));
   exports.Set("xdpQuery", Napi::Function::New<XdpQuery>(env, "xdpQuery"));
   exports.Set("tcAttach", Napi::Function::New<TcAttach>(env, "tcAttach"));

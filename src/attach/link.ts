@@ -1,5 +1,11 @@
 import { inspect } from 'node:util';
 
+/** What every attach function takes: a program that the kernel has loaded. The fd is borrowed. */
+export interface AttachableProgram {
+  readonly name: string;
+  readonly fd: number;
+}
+
 /** One attachment of one function to one hook. Detaching is harmless when repeated. */
 export interface Link {
   /** 'kprobe', 'tracepoint', 'uprobe', … */

@@ -78,7 +78,7 @@ export function selectProbeFunctions(pattern: string | RegExp, sources: ProbeFun
 
 /**
  * The kernel functions that `attachKprobe({ eventRe })` would take. The pattern must fit the whole name (as in BCC since
- * 0.31; before, its beginning). Throws ERR_BCC_NO_TRACEFS where tracefs is not mounted; without debugfs the list of
+ * 0.27; before, its beginning). Throws ERR_BCC_NO_TRACEFS where tracefs is not mounted; without debugfs the list of
  * functions that refuse kprobes is not known, and attaching skips them.
  */
 export function getKprobeFunctions(eventRe: string | RegExp): string[] {

@@ -1,0 +1,114 @@
+import { BPFProgType } from '../constants';
+import { AttachError, errnoText, isNativeError, privilegeHint } from '../errors';
+import { runtime } from '../native';
+import type { AttachableProgram } from './link';
+
+/*
+ * How a refused attachment becomes an error that tells what to do. Codes given here, for every kind of hook:
+ *
+ * ERR_BCC_ATTACH             the kernel refused; errno tells why
+ * ERR_BCC_PROGRAM_TYPE       the function was loaded as a type of program that this hook does not take
+ * ERR_BCC_ALREADY_ATTACHED   the same function is on the same hook already (EEXIST)
+ * ERR_BCC_NOT_ATTACHED       there is nothing to detach
+ */
+
+export interface FailureDetails {
+  /** ERR_BCC_ATTACH where absent. */
+  code?: string;
+  hint?: string;
+}
+
+/** What one errno means at one hook. */
+export type Meanings = Partial<Record<number, FailureDetails | (() => FailureDetails)>>;
+
+export const EPERM = 1;
+export const ENOENT = 2;
+export const ESRCH = 3;
+export const E2BIG = 7;
+export const EBADF = 9;
+export const EAGAIN = 11;
+export const ENOMEM = 12;
+export const EACCES = 13;
+export const EBUSY = 16;
+export const EEXIST = 17;
+export const ENODEV = 19;
+export const EINVAL = 22;
+export const EMFILE = 24;
+export const ENOSPC = 28;
+export const ERANGE = 34;
+export const EILSEQ = 84;
+export const EOPNOTSUPP = 95;
+export const EADDRNOTAVAIL = 99;
+export const ENOTSUPP = 524;
+
+/** The types of program that a hook takes; looked at only once the kernel has refused. */
+export interface WantedTypes {
+  program: AttachableProgram;
+  types: readonly number[];
+}
+
+/**
+ * Turns what a native call threw into an AttachError: `what` is a whole clause ("cannot attach count to kprobe
+ * vfs_read"), `meanings` explains errnos of this hook. Anything that is no native error is returned as it is.
+ */
+export function attachFailure(what: string, cause: unknown, meanings: Meanings = {}, wanted?: WantedTypes): unknown {
+  if (!isNativeError(cause)) return cause;
+  const { errno } = cause;
+  const mismatch = wanted && typeMismatch(wanted);
+  if (mismatch !== undefined) {
+    return new AttachError(`${what}: ${mismatch}`, {
+      code: 'ERR_BCC_PROGRAM_TYPE',
+      errno,
+      cause,
+      hint: `load it as ${wanted!.types.map(programTypeName).join(' or ')}: loadFunc(name, BPFProgType.…)`,
+    });
+  }
+  const given = meanings[errno] ?? commonMeanings[errno];
+  const details = typeof given === 'function' ? given() : given;
+  return new AttachError(`${what}: ${errnoText(errno)} (${cause.syscall})`, {
+    code: details?.code,
+    errno,
+    cause,
+    hint: privilegeHint(errno) ?? details?.hint,
+  });
+}
+
+const commonMeanings: Meanings = {
+  [EPERM]: {
+    hint: 'the kernel forbids this even to root: look for lockdown (/sys/kernel/security/lockdown) or a missing capability',
+  },
+  [EEXIST]: {
+    code: 'ERR_BCC_ALREADY_ATTACHED',
+    hint: 'detach the function from this hook before attaching it again',
+  },
+  [EMFILE]: { hint: 'each hook holds a file descriptor: raise the limit (ulimit -n 65536)' },
+};
+
+/** The name of a program type, `type 99` for one that this library does not know. */
+export function programTypeName(type: number): string {
+  return Object.entries(BPFProgType).find(([, value]) => value === type)?.[0] ?? `type ${type}`;
+}
+
+function typeMismatch({ program, types }: WantedTypes): string | undefined {
+  let type: number;
+  try {
+    type = runtime().programInfo(program.fd).type;
+  } catch {
+    return undefined;
+  }
+  if (types.includes(type)) return undefined;
+  return `${program.name} was loaded as ${programTypeName(type)}, this hook takes ${types.map(programTypeName).join(' or ')}`;
+}
+
+/** Releases in the order given, all of them, and throws the first failure afterwards. */
+export function releaseAll(steps: Iterable<() => void>): void {
+  let failure: { error: unknown } | undefined;
+  for (const step of steps) {
+    try {
+      step();
+    } catch (error) {
+      failure ??= { error };
+    }
+  }
+  if (failure) throw failure.error;
+}

@@ -1,0 +1,113 @@
+import { BPFProgType, XDPFlags } from '../constants';
+import { runtime } from '../native';
+import { attachFailure, E2BIG, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, type Meanings } from './failure';
+import { type AttachableProgram, OwnedLink } from './link';
+import { interfaceIndex } from './network-interface';
+
+/*
+ * Raw sockets (programs of type SOCKET_FILTER) and XDP (Linux 4.8, skb mode 4.12).
+ *
+ * Codes of errors: ERR_BCC_INTERFACE_NOT_FOUND, ERR_BCC_XDP_BUSY, ERR_BCC_XDP_UNSUPPORTED, ERR_BCC_NOT_ATTACHED.
+ */
+
+/** A packet socket with a program on it. */
+export class RawSocketLink extends OwnedLink {
+  readonly #socket: { readonly fd: number };
+
+  constructor(program: AttachableProgram, dev: string, socket: { readonly fd: number }, release: () => void) {
+    super('socket_filter', dev || 'every interface', program.name, release);
+    this.#socket = socket;
+  }
+
+  /**
+   * The socket: non-blocking, and readable when a frame passed the program. It belongs to the link; -1 once detached.
+   */
+  get sock(): number {
+    return this.#socket.fd;
+  }
+}
+
+/** Opens a packet socket on an interface ('' for all of them) and puts the program on it as its filter. */
+export function attachRawSocket(program: AttachableProgram, dev: string): RawSocketLink {
+  if (dev !== '') interfaceIndex(dev);
+  const native = runtime();
+  const what = `cannot attach ${program.name} to a raw socket on ${dev || 'every interface'}`;
+  const wanted = { program, types: [BPFProgType.SOCKET_FILTER] };
+  let socket: ReturnType<typeof native.openRawSocket>;
+  try {
+    socket = native.openRawSocket(dev);
+  } catch (error) {
+    throw attachFailure(what, error);
+  }
+  try {
+    native.attachSocket(socket.fd, program.fd);
+  } catch (error) {
+    socket.close();
+    throw attachFailure(what, error, {}, wanted);
+  }
+  return new RawSocketLink(program, dev, socket, () => socket.close());
+}
+
+/** The flags that choose a mode; removing a program must name the mode it is in. */
+const MODES = XDPFlags.SKB_MODE | XDPFlags.DRV_MODE | XDPFlags.HW_MODE;
+
+/**
+ * Attaches an XDP program. `flags` are XDPFlags; 0 takes the driver's mode where it has one and the kernel's (skb)
+ * elsewhere, and replaces the program that is there unless UPDATE_IF_NOEXIST is given. It stays after this process ends:
+ * the link's detach() removes it, if no other program has taken its place.
+ */
+export function attachXdp(program: AttachableProgram, dev: string, flags = 0): OwnedLink {
+  const ifindex = interfaceIndex(dev);
+  try {
+    runtime().xdpAttach(ifindex, program.fd, flags);
+  } catch (error) {
+    const types = [BPFProgType.XDP];
+    throw attachFailure(`cannot attach ${program.name} to ${dev} as XDP`, error, xdpMeanings(dev), { program, types });
+  }
+  const { id } = runtime().programInfo(program.fd);
+  return new OwnedLink('xdp', dev, program.name, () => removeOwnXdp(ifindex, dev, id, flags & MODES));
+}
+
+/** Removes whatever XDP program is on the interface; `flags` choose the mode. Harmless where there is none. */
+export function removeXdp(dev: string, flags = 0): void {
+  detachXdp(interfaceIndex(dev), dev, flags);
+}
+
+function removeOwnXdp(ifindex: number, dev: string, id: number, mode: number): void {
+  try {
+    if (runtime().xdpQuery(ifindex, mode) === id) detachXdp(ifindex, dev, mode);
+  } catch (error) {
+    // The interface went away, and the program with it.
+    if (!hasErrno(error, ENODEV)) throw error;
+  }
+}
+
+function detachXdp(ifindex: number, dev: string, flags: number): void {
+  try {
+    runtime().xdpAttach(ifindex, -1, flags);
+  } catch (error) {
+    throw attachFailure(`cannot remove the XDP program of ${dev}`, error, xdpMeanings(dev));
+  }
+}
+
+function hasErrno(error: unknown, errno: number): boolean {
+  return (error as { errno?: number } | undefined)?.errno === errno;
+}
+
+function xdpMeanings(dev: string): Meanings {
+  const busy = {
+    code: 'ERR_BCC_XDP_BUSY',
+    hint: `another XDP program is on ${dev}: remove it (removeXdp, or ip link set ${dev} xdp off) or leave the flags out`,
+  };
+  return {
+    [EBUSY]: busy,
+    [EEXIST]: busy,
+    [EOPNOTSUPP]: {
+      code: 'ERR_BCC_XDP_UNSUPPORTED',
+      hint: `the driver of ${dev} has no XDP of its own: use XDPFlags.SKB_MODE`,
+    },
+    [EINVAL]: { hint: 'only one of SKB_MODE, DRV_MODE and HW_MODE can be given' },
+    [E2BIG]: { hint: `the MTU of ${dev} is too large for XDP: lower it (ip link set ${dev} mtu 1500)` },
+    [ENOENT]: { code: 'ERR_BCC_NOT_ATTACHED', hint: `no XDP program is on ${dev} in that mode` },
+  };
+}
