@@ -22,11 +22,9 @@ const packages = {
 export function startError(program, cause) {
   if (cause.code !== 'ENOENT') return new VmError(`cannot start ${program}: ${cause.message}`, undefined, { cause });
   const name = packages[program];
-  return new VmError(
-    `${program} is not installed`,
-    name ? `Install it with: apt-get install ${name}` : undefined,
-    { cause },
-  );
+  return new VmError(`${program} is not installed`, name ? `Install it with: apt-get install ${name}` : undefined, {
+    cause,
+  });
 }
 
 /**
@@ -65,6 +63,7 @@ export async function run(program, args, { cwd, input, env } = {}) {
  */
 export async function runOrThrow(program, args, { hint, ...options } = {}) {
   const { status, stdout, stderr } = await run(program, args, options);
-  if (status !== 0) throw new VmError(`${program} ${args.join(' ')} failed: ${stderr.trim() || `status ${status}`}`, hint);
+  if (status !== 0)
+    throw new VmError(`${program} ${args.join(' ')} failed: ${stderr.trim() || `status ${status}`}`, hint);
   return stdout;
 }

@@ -1,0 +1,50 @@
+import { Transform } from 'node:stream';
+
+/**
+ * Passes bytes through until a token comes, which it swallows; `ended` then resolves. A stream from a virtio port has
+ * no end of its own, so the guest writes a random token after the last byte. Nothing is held back but what may be the
+ * token's beginning.
+ */
+export class UntilToken extends Transform {
+  #token;
+  #held = Buffer.alloc(0);
+  #resolve;
+
+  /** @param {string} token in ASCII, and not to be expected in the stream */
+  constructor(token) {
+    super();
+    this.#token = Buffer.from(token);
+    /** @type {Promise<void>} */
+    this.ended = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  _transform(chunk, _encoding, callback) {
+    const bytes = this.#held.length ? Buffer.concat([this.#held, chunk]) : chunk;
+    const end = bytes.indexOf(this.#token);
+    if (end >= 0) {
+      this.#held = Buffer.alloc(0);
+      if (end > 0) this.push(bytes.subarray(0, end));
+      this.#resolve();
+    } else {
+      const keep = this.#beginningAtEndOf(bytes);
+      this.#held = bytes.subarray(bytes.length - keep);
+      if (bytes.length > keep) this.push(bytes.subarray(0, bytes.length - keep));
+    }
+    callback();
+  }
+
+  /** What was held back of a stream that broke off belongs to it. */
+  _flush(callback) {
+    callback(null, this.#held);
+  }
+
+  /** How many of the last bytes may be the beginning of the token. */
+  #beginningAtEndOf(bytes) {
+    for (let length = Math.min(this.#token.length - 1, bytes.length); length > 0; length--) {
+      if (bytes.subarray(bytes.length - length).equals(this.#token.subarray(0, length))) return length;
+    }
+    return 0;
+  }
+}
