@@ -5,7 +5,7 @@ import { helperNames } from './helpers';
 export interface ProgramText {
   text: string;
   /** Lines of generated text before the user's first line; 0 where there are none. */
-  lineOffset?: number;
+  linesBefore?: number;
   /** Where the kernel's headers came from: `btf` where they were made from the kernel's type information. */
   headers?: string;
 }
@@ -51,7 +51,7 @@ function characterColumn(source: string | undefined, byteColumn: number): number
 
 function place(file: string, line: number, program: ProgramText | undefined): { file: string; line: number } {
   if (!program || file !== MAIN_FILE) return { file, line };
-  const own = line - (program.lineOffset ?? 0);
+  const own = line - (program.linesBefore ?? 0);
   const count = program.text.split('\n').length;
   return own >= 1 && own <= count ? { file, line: own } : { file: GENERATED_FILE, line };
 }

@@ -92,7 +92,7 @@ describe('a compilation that failed', () => {
 describe('diagnostics', () => {
   it('stand in the lines of the user where text was put before them', () => {
     const output = "/virtual/main.c:7:5: error: use of undeclared identifier 'x'\n    x = 1;\n    ^\n";
-    const [diagnostic] = parseDiagnostics(output, { text: 'int f() {\n    x = 1;\n}', lineOffset: 5 });
+    const [diagnostic] = parseDiagnostics(output, { text: 'int f() {\n    x = 1;\n}', linesBefore: 5 });
     expect(diagnostic).toEqual({
       file: MAIN_FILE,
       line: 2,
@@ -105,7 +105,7 @@ describe('diagnostics', () => {
 
   it('about generated lines are told apart', () => {
     const output = '/virtual/main.c:2:1: warning: unused\n/virtual/main.c:9:1: warning: unused too\n';
-    const files = parseDiagnostics(output, { text: 'one line', lineOffset: 5 }).map(({ file }) => file);
+    const files = parseDiagnostics(output, { text: 'one line', linesBefore: 5 }).map(({ file }) => file);
     expect(files).toEqual(['/virtual/generated.c', '/virtual/generated.c']);
   });
 
