@@ -21,6 +21,8 @@ export interface TableSpec {
   events: readonly Layout[];
   /** The template's spec for maps of maps: how to read the inner tables. */
   inner?: Omit<TableSpec, 'fd'>;
+  /** Ring buffers of a program that counts what they refused: how many so far. */
+  lost?: () => bigint;
   int64: Int64Mode;
   host: TableHost;
 }
