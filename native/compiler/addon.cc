@@ -6,7 +6,6 @@
 
 #include "common/args.h"
 #include "compiler/module.h"
-#include "compiler/stderr_capture.h"
 
 namespace tsbcc {
 
@@ -14,8 +13,7 @@ struct CompilerData {
   Napi::FunctionReference module;
 };
 
-/// libbcc and clang keep global state, and so does file descriptor 2: one compilation at a time in a process, whichever
-/// worker thread asks.
+/// libbcc and clang keep global state: one compilation at a time in a process, whichever worker thread asks.
 static std::mutex& CompilerLock() {
   static std::mutex lock;
   return lock;
@@ -34,26 +32,13 @@ static Napi::Value Compile(const Napi::CallbackInfo& info) {
   bool allow_rlimit = info[3].ToBoolean();
   std::string device = info[4].IsString() ? String(info[4]) : std::string();
 
-  auto result = Napi::Object::New(env);
   Napi::Object wrapped = env.GetInstanceData<CompilerData>()->module.New({});
-  std::string diagnostics;
-  bool compiled;
-  {
-    std::scoped_lock lock(CompilerLock());
-    StderrCapture capture;
-    ModulePtr module(bpf_module_create_c_from_string(text.c_str(), debug, cflags.data(),
-                                                     static_cast<int>(cflags.size()), allow_rlimit,
-                                                     device.empty() ? nullptr : device.c_str()));
-    compiled = module != nullptr;
-    diagnostics = capture.Finish();
-    if (compiled) {
-      StderrCapture silence;
-      Module::Unwrap(wrapped)->Adopt(std::move(module));
-    }
-  }
-  result.Set("module", compiled ? Napi::Value(wrapped) : env.Undefined());
-  result.Set("diagnostics", diagnostics);
-  return result;
+  std::scoped_lock lock(CompilerLock());
+  ModulePtr module(bpf_module_create_c_from_string(text.c_str(), debug, cflags.data(), static_cast<int>(cflags.size()),
+                                                   allow_rlimit, device.empty() ? nullptr : device.c_str()));
+  if (!module) return env.Undefined();
+  Module::Unwrap(wrapped)->Adopt(std::move(module));
+  return wrapped;
 }
 
 static Napi::Object InitCompiler(Napi::Env env, Napi::Object exports) {

@@ -5,6 +5,7 @@
 
 #include "common/args.h"
 #include "common/unique_fd.h"
+#include "compiler/stderr_silence.h"
 
 namespace tsbcc {
 
@@ -20,6 +21,7 @@ Module::Module(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
 
 void Module::Adopt(ModulePtr module) {
   module_ = std::move(module);
+  StderrSilence silence;
   ReadBack();
 }
 

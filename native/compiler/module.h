@@ -28,7 +28,7 @@ class Module : public Napi::ObjectWrap<Module> {
   static Napi::Function Define(Napi::Env env);
   explicit Module(const Napi::CallbackInfo& info);
 
-  /// Takes what the compiler made; reads BTF and debug records back at once, while stderr is captured.
+  /// Takes what the compiler made; reads BTF and debug records back at once.
   void Adopt(ModulePtr module);
 
  private:

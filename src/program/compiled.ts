@@ -12,6 +12,8 @@ export interface CompiledProgram {
   btf: Uint8Array;
   /** Which struct each table's events are: see {@link CompiledEvent}. */
   events: CompiledEvent[];
+  /** Ring tables whose lost events the program counts, in the order of the counters: see `countLost`. */
+  lostTables: string[];
   /** What it was made from and for. */
   origin: {
     /** The user's own text. */
@@ -60,8 +62,12 @@ export interface CompiledTable {
   btfValueTypeId: number;
   /** The table that serves as the template of a map of maps. */
   innerMap?: string;
-  /** A path on bpffs (BPF_TABLE_PINNED), or an existing map's id. */
+  /** A path on bpffs (BPF_TABLE_PINNED): opened where it exists, else made and pinned there. */
   pinned?: string;
+  /** Other programs of the process that makes it may use it as "extern". */
+  exported?: boolean;
+  /** It is another program's: found among the exported tables by its name. */
+  extern?: boolean;
   /** `name#type` texts of the event struct as BCC knows them: the fallback where there is no BTF. */
   eventFields: string[];
 }

@@ -1,0 +1,237 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { text as readAll } from 'node:stream/consumers';
+import { deserialize } from 'node:v8';
+import { CompileError } from '../errors';
+import { type HeadersContext, type HeadersOption, type KernelHeaders, resolveHeaders } from '../kernel/headers';
+import { Btf } from '../layout/btf';
+import { type ChildRequest, type ChildResult, NEXT_TEXT } from './compile-child';
+import type { CompiledEvent, CompiledFunction, CompiledProgram, CompiledTable, MapRelocation } from './compiled';
+import { explainCompileFailure } from './diagnostics';
+import { annotateEvents, EVENT_STRUCT_PREFIX, findTableTraits, lostTableDefinition } from './source';
+
+export interface CompileRequest {
+  /** The program's C text. */
+  text: string;
+  /** What must stand before it: the argument readers of USDT probes. */
+  prelude: string;
+  cflags: string[];
+  /** Debug flags as BCC has them. */
+  debug: number;
+  allowRlimit: boolean;
+  /** The network device to offload to. */
+  device: string | undefined;
+  headers: HeadersOption | undefined;
+  /** Another kernel than the running one. */
+  kernel: HeadersContext | undefined;
+  countLost: boolean;
+}
+
+/** A request made ready: all that the result depends on. */
+export interface CompileJob {
+  request: CompileRequest;
+  /** The text with its prelude and annotations, and without the latter. */
+  texts: string[];
+  cflags: string[];
+  headers: KernelHeaders;
+  eventTables: string[];
+  lostTables: string[];
+  /** Lines that stand before the user's first one. */
+  lineOffset: number;
+}
+
+/** Finds the headers and writes the text that the compiler will see. */
+export function prepareCompile(request: CompileRequest): CompileJob {
+  const annotated = annotateEvents(request.text, request.countLost);
+  let prelude = request.prelude;
+  if (annotated.lostTables.length > 0) prelude += `${lostTableDefinition(annotated.lostTables.length)}\n`;
+  if (prelude !== '' && !prelude.endsWith('\n')) prelude += '\n';
+  const includeDirs = request.cflags.filter((flag) => flag.startsWith('-I')).map((flag) => flag.slice(2));
+  const headers = resolveHeaders(request.headers, prelude + request.text, { ...request.kernel, includeDirs });
+  const texts = [prelude + annotated.text];
+  // Counting lost events is asked for: a program that does not compile with it must not run without.
+  if (annotated.eventTables.length > 0 && annotated.lostTables.length === 0) texts.push(prelude + request.text);
+  return {
+    request,
+    texts,
+    // The compiler works in the headers' folder: the program's own includes are looked for where it was started.
+    cflags: [...request.cflags, ...headers.cflags, `-I${process.cwd()}`],
+    headers,
+    eventTables: annotated.eventTables,
+    lostTables: annotated.lostTables,
+    lineOffset: prelude.split('\n').length - 1,
+  };
+}
+
+/** Built from this file's neighbour; under a test runner that reads the sources, from the build beside them. */
+const CHILD = path.join(__dirname, '..', '..', 'lib', 'program', 'compile-child.js');
+
+function childInput(job: CompileJob): string {
+  const request: ChildRequest = {
+    texts: job.texts,
+    cflags: job.cflags,
+    debug: job.request.debug,
+    allowRlimit: job.request.allowRlimit,
+    device: job.request.device ?? null,
+  };
+  return JSON.stringify(request);
+}
+
+function childEnvironment(job: CompileJob): NodeJS.ProcessEnv {
+  const environment: NodeJS.ProcessEnv = { ...process.env, BCC_KERNEL_SOURCE: job.headers.path };
+  if (job.headers.path === '') delete environment.BCC_KERNEL_SOURCE;
+  // What the caller's Node was told (inspectors, loaders) is not meant for this process.
+  delete environment.NODE_OPTIONS;
+  return environment;
+}
+
+interface ChildOutcome {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+  result: Uint8Array;
+}
+
+/** Compiles in a process of its own and waits for it. */
+export function compileSync(job: CompileJob): CompiledProgram {
+  const child = spawnSync(process.execPath, [CHILD], {
+    input: childInput(job),
+    env: childEnvironment(job),
+    stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
+    maxBuffer: Number.POSITIVE_INFINITY,
+  });
+  if (child.error) throw cannotStart(child.error);
+  return finish(job, {
+    code: child.status,
+    signal: child.signal,
+    stdout: child.stdout.toString(),
+    stderr: child.stderr.toString(),
+    result: child.output[3] as unknown as Uint8Array,
+  });
+}
+
+/** The same with the event loop free; an aborted signal ends the compiler. */
+export async function compile(job: CompileJob, signal?: AbortSignal): Promise<CompiledProgram> {
+  signal?.throwIfAborted();
+  const child: ChildProcess = spawn(process.execPath, [CHILD], {
+    env: childEnvironment(job),
+    stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
+    ...(signal && { signal, killSignal: 'SIGKILL' as const }),
+  });
+  const exit = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve, reject) => {
+    child.once('error', (error) => reject(error.name === 'AbortError' ? error : cannotStart(error)));
+    child.once('close', (code, killed) => resolve({ code, signal: killed }));
+  });
+  // A compiler that dies before it has read all: its end says more than the broken pipe.
+  child.stdin!.on('error', () => {});
+  child.stdin!.end(childInput(job));
+  const chunks: Buffer[] = [];
+  (child.stdio[3] as NodeJS.ReadableStream).on('data', (chunk: Buffer) => chunks.push(chunk));
+  const [stdout, stderr, end] = await Promise.all([readAll(child.stdout!), readAll(child.stderr!), exit]);
+  return finish(job, { ...end, stdout, stderr, result: Buffer.concat(chunks) });
+}
+
+function cannotStart(cause: Error): CompileError {
+  return new CompileError(`the compiler's process did not start: ${cause.message}`, {
+    code: 'ERR_BCC_COMPILER_PROCESS',
+    cause,
+    hint: 'a process and its memory are needed once for each program that is not in the cache',
+  });
+}
+
+function finish(job: CompileJob, outcome: ChildOutcome): CompiledProgram {
+  const messages = outcome.stderr.slice(outcome.stderr.lastIndexOf(NEXT_TEXT) + 1).replace(NEXT_TEXT.slice(1), '');
+  if (job.request.debug !== 0) {
+    process.stdout.write(outcome.stdout);
+    process.stderr.write(messages);
+  }
+  if (outcome.code === 0 && outcome.result.length > 0) {
+    return assemble(job, deserialize(outcome.result) as ChildResult, messages);
+  }
+  const { message, hint, code, diagnostics } = explainCompileFailure(
+    messages,
+    { code: outcome.code, signal: outcome.signal },
+    { text: job.request.text, linesBefore: job.lineOffset },
+  );
+  throw new CompileError(message, { code, hint, diagnostics, output: messages });
+}
+
+const LD_IMM64 = 0x18;
+const PSEUDO_MAP_FD = 1;
+
+function relocate(insns: Uint8Array, tables: ReadonlyMap<number, string>, fnName: string): MapRelocation[] {
+  const view = new DataView(insns.buffer, insns.byteOffset, insns.byteLength);
+  const relocations: MapRelocation[] = [];
+  for (let at = 0; at < insns.length; at += 8) {
+    if (insns[at] !== LD_IMM64) continue;
+    if (insns[at + 1]! >> 4 === PSEUDO_MAP_FD) {
+      const table = tables.get(view.getInt32(at + 4, true));
+      if (table === undefined) throw new CompileError(`${fnName} uses a table that the program does not define`);
+      relocations.push({ insn: at / 8, table });
+      view.setInt32(at + 4, 0, true);
+    }
+    at += 8;
+  }
+  return relocations;
+}
+
+function assemble(job: CompileJob, child: ChildResult, warnings: string): CompiledProgram {
+  const btf = child.btf.length > 0 ? new Btf(child.btf) : undefined;
+  const traits = findTableTraits(job.request.text);
+  const names = new Map<number, string>();
+  for (const { fd, name } of child.tables) if (!names.has(fd)) names.set(fd, name);
+  return {
+    functions: child.functions.map(
+      (fn): CompiledFunction => ({ ...fn, relocations: relocate(fn.insns, names, fn.name) }),
+    ),
+    tables: child.tables
+      .filter(({ fd, name }) => names.get(fd) === name)
+      .map(
+        ({ fd: _, ...table }): CompiledTable => ({
+          ...table,
+          ...btfTypesOf(btf, table.name),
+          ...traits.get(table.name),
+        }),
+      ),
+    license: child.license,
+    kernVersion: child.kernVersion,
+    btf: child.btf,
+    events: child.text === 0 ? eventsOf(btf, job.eventTables) : [],
+    lostTables: job.lostTables,
+    origin: {
+      text: job.request.text,
+      cflags: job.request.cflags,
+      libbcc: child.libbcc,
+      kernelRelease: job.headers.release,
+      headers: job.headers.identity,
+      arch: os.arch(),
+    },
+    warnings,
+  };
+}
+
+/** BCC describes each table by a struct of its key and value. */
+function btfTypesOf(btf: Btf | undefined, table: string): { btfKeyTypeId: number; btfValueTypeId: number } {
+  const id = btf?.find(`____btf_map_${table}`, 'struct') ?? 0;
+  const types = { btfKeyTypeId: 0, btfValueTypeId: 0 };
+  if (id === 0) return types;
+  for (const { name, type } of btf!.members(id)) {
+    if (name === 'key') types.btfKeyTypeId = type;
+    if (name === 'value') types.btfValueTypeId = type;
+  }
+  return types;
+}
+
+function eventsOf(btf: Btf | undefined, tables: string[]): CompiledEvent[] {
+  const events: CompiledEvent[] = [];
+  for (const [index, table] of tables.entries()) {
+    const id = btf?.find(`${EVENT_STRUCT_PREFIX}${index}`, 'struct') ?? 0;
+    if (id === 0) continue;
+    const btfTypeId = btf!.members(id).find(({ name }) => name === 'value')!.type;
+    if (!events.some((event) => event.table === table && event.btfTypeId === btfTypeId))
+      events.push({ table, btfTypeId });
+  }
+  return events;
+}

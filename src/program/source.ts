@@ -1,0 +1,300 @@
+import { BPFMapType } from '../constants';
+
+/*
+ * What is read from the program's own C text before it is compiled. The scanner knows tokens, strings, comments and
+ * brackets and nothing else of C: where it would have to guess, it leaves the text alone.
+ */
+
+/** The methods that send an event, and which argument points at it. */
+const SENDERS: Readonly<Record<string, number>> = {
+  perf_submit: 1,
+  perf_submit_skb: 2,
+  ringbuf_output: 0,
+  ringbuf_submit: 0,
+};
+
+/** `BTF` names of the structs that carry event types begin with this; an event's index follows. */
+export const EVENT_STRUCT_PREFIX = '____btf_map___tsbcc_event_';
+
+/** A table's per-CPU counter of events that its ring had no room for stands in this array, by the table's index. */
+export const LOST_TABLE = '__tsbcc_lost';
+
+/** One call that sends an event, as found in the text. */
+export interface EventCall {
+  table: string;
+  /** Of the whole call, from the table's name to behind the closing bracket. */
+  start: number;
+  end: number;
+  method: string;
+  /** The C expression that points at the event; undefined for reserve. */
+  pointer: string | undefined;
+}
+
+export interface AnnotatedSource {
+  text: string;
+  /** By event index: the table that sends it. */
+  eventTables: string[];
+  /** Ring tables whose lost events are counted, in the order of LOST_TABLE's elements. */
+  lostTables: string[];
+}
+
+/** What the macros that define tables say and libbcc does not tell afterwards. */
+export interface TableTraits {
+  /** The path on bpffs. */
+  pinned?: string;
+  /** The template of a map of maps. */
+  innerMap?: string;
+  /** BPF_TABLE_PUBLIC and BPF_TABLE_SHARED: other programs of this process may use it as "extern". */
+  exported?: boolean;
+  /** Defined by another program of this process. */
+  extern?: boolean;
+}
+
+/** The end of a comment, string, character constant or preprocessor line that begins at `at`; `at` itself where none does. */
+function skipOpaque(text: string, at: number, lineStart: boolean): number {
+  const c = text[at];
+  if (c === '/' && text[at + 1] === '*') {
+    const end = text.indexOf('*/', at + 2);
+    return end < 0 ? text.length : end + 2;
+  }
+  if (c === '/' && text[at + 1] === '/') return lineEnd(text, at);
+  if (c === '"' || c === "'") {
+    let i = at + 1;
+    while (i < text.length && text[i] !== c && text[i] !== '\n') i += text[i] === '\\' ? 2 : 1;
+    return Math.min(i + 1, text.length);
+  }
+  return c === '#' && lineStart ? lineEnd(text, at) : at;
+}
+
+/** Behind the line's end; a backslash carries a line on. */
+function lineEnd(text: string, at: number): number {
+  for (;;) {
+    const end = text.indexOf('\n', at);
+    if (end < 0) return text.length;
+    if (text[end - 1] !== '\\') return end;
+    at = end + 1;
+  }
+}
+
+/** The arguments of the call whose opening bracket stands at `open`, trimmed, and where its closing one ends. */
+function readArguments(text: string, open: number): { args: string[]; end: number } | undefined {
+  const args: string[] = [];
+  let depth = 0;
+  let start = open + 1;
+  for (let i = open; i < text.length; ) {
+    const opaque = skipOpaque(text, i, false);
+    if (opaque > i) {
+      i = opaque;
+      continue;
+    }
+    const c = text[i]!;
+    if (c === '(' || c === '[' || c === '{') depth++;
+    else if (c === ')' || c === ']' || c === '}') depth--;
+    if (depth === 0 || (c === ',' && depth === 1)) {
+      args.push(text.slice(start, i).trim());
+      start = i + 1;
+      if (depth === 0) return { args, end: i + 1 };
+    }
+    i++;
+  }
+  return undefined;
+}
+
+/** Calls `visit` for every identifier outside comments, strings and preprocessor lines; its result is where to go on. */
+function eachIdentifier(text: string, visit: (name: string, start: number, end: number) => number | undefined): void {
+  const identifier = /[A-Za-z_]\w*/y;
+  let lineStart = true;
+  for (let i = 0; i < text.length; ) {
+    const opaque = skipOpaque(text, i, lineStart);
+    if (opaque > i) {
+      i = opaque;
+      continue;
+    }
+    identifier.lastIndex = i;
+    const match = identifier.exec(text);
+    if (match) {
+      lineStart = false;
+      const end = i + match[0].length;
+      i = visit(match[0], i, end) ?? end;
+      continue;
+    }
+    if (text[i] === '\n') lineStart = true;
+    else if (!/\s/.test(text[i]!)) lineStart = false;
+    // A number's letters are no identifier.
+    i += /\d/.test(text[i]!) ? /^\w+/.exec(text.slice(i, i + 64))![0].length : 1;
+  }
+}
+
+/** Every call of the program that sends an event through a table, or reserves room for one. */
+export function findEventCalls(text: string): EventCall[] {
+  const calls: EventCall[] = [];
+  const method = /\s*\.\s*(perf_submit|perf_submit_skb|ringbuf_output|ringbuf_submit|ringbuf_reserve)\s*\(/y;
+  eachIdentifier(text, (table, start, end) => {
+    method.lastIndex = end;
+    const match = method.exec(text);
+    if (!match || /(?:\.|->)\s*$/.test(text.slice(Math.max(0, start - 8), start))) return undefined;
+    const name = match[1]!;
+    const list = readArguments(text, method.lastIndex - 1);
+    if (!list) return undefined;
+    const index = SENDERS[name];
+    calls.push({
+      table,
+      start,
+      end: list.end,
+      method: name,
+      pointer: index === undefined ? undefined : list.args[index],
+    });
+    return list.end;
+  });
+  return calls;
+}
+
+/**
+ * The text with a declaration put beside every call that sends an event, so that the event's type reaches BTF: a static
+ * struct in a section that the compiler describes and nobody loads, with a member of the type that the call's pointer
+ * points at. Typedefs, headers and macros are the compiler's to resolve. The instructions do not change, nor do line
+ * numbers. With `countLost` a failed ringbuf_output or ringbuf_reserve also adds one to a counter.
+ */
+export function annotateEvents(text: string, countLost = false): AnnotatedSource {
+  const eventTables: string[] = [];
+  const lostTables: string[] = [];
+  let out = '';
+  let done = 0;
+  for (const call of findEventCalls(text)) {
+    let inner = text.slice(call.start, call.end);
+    let declaration = '';
+    if (call.pointer) {
+      const name = `__tsbcc_event_${eventTables.length}`;
+      eventTables.push(call.table);
+      const p = call.pointer;
+      // A void pointer has no type to tell: a char stands for it.
+      const type = `__typeof__(__builtin_choose_expr(__builtin_types_compatible_p(__typeof__(${p}), void *), (char)0, *(${p})))`;
+      declaration = `static struct ____btf_map_${name} { int key; ${type} value; } ${name} __attribute__((section(".maps.${name}"), used)); `;
+    }
+    if (countLost && (call.method === 'ringbuf_output' || call.method === 'ringbuf_reserve')) {
+      let index = lostTables.indexOf(call.table);
+      if (index < 0) index = lostTables.push(call.table) - 1;
+      const failed = call.method === 'ringbuf_output' ? '__tsbcc_r < 0' : '!__tsbcc_r';
+      const type = call.method === 'ringbuf_output' ? 'int' : 'void *';
+      inner = `${type} __tsbcc_r = ${inner}; if (${failed}) { ${LOST_TABLE}.increment(${index}); } __tsbcc_r`;
+    }
+    if (!declaration && inner === text.slice(call.start, call.end)) continue;
+    out += `${text.slice(done, call.start)}({ ${declaration}${inner}; })`;
+    done = call.end;
+  }
+  return { text: out + text.slice(done), eventTables, lostTables };
+}
+
+/** The line that defines LOST_TABLE; it must stand before the program's text. */
+export function lostTableDefinition(count: number): string {
+  return `BPF_PERCPU_ARRAY(${LOST_TABLE}, u64, ${count});`;
+}
+
+const STRING = /^"((?:[^"\\]|\\.)*)"$/;
+
+/** What the table macros say beyond what libbcc reports, by table name. */
+export function findTableTraits(text: string): Map<string, TableTraits> {
+  const traits = new Map<string, TableTraits>();
+  const add = (name: string | undefined, trait: TableTraits) => {
+    if (name) traits.set(name, { ...traits.get(name), ...trait });
+  };
+  eachIdentifier(text, (macro, _start, end) => {
+    if (!macro.startsWith('BPF_')) return undefined;
+    const open = /^\s*\(/.exec(text.slice(end, end + 32));
+    const list = open && readArguments(text, end + open[0].length - 1);
+    if (!list) return undefined;
+    const { args } = list;
+    const strings = args.map((arg) => STRING.exec(arg)?.[1]);
+    // Behind the colon of a type stands a path to pin at, behind the dollar the template of a map of maps.
+    const [kind, info] = /^([^:$]*)(?:[:$](.*))?$/.exec(strings[0] ?? '')?.slice(1) ?? [];
+    switch (macro) {
+      case 'BPF_TABLE':
+      case 'BPF_F_TABLE':
+      case 'BPF_TABLE_PUBLIC':
+      case 'BPF_TABLE_SHARED':
+        if (kind === 'extern') add(args[3], { extern: true });
+        if (info) add(args[3], strings[0]!.includes('$') ? { innerMap: info } : { pinned: info });
+        if (macro.endsWith('PUBLIC') || macro.endsWith('SHARED')) add(args[3], { exported: true });
+        break;
+      case 'BPF_TABLE_PINNED':
+        if (strings[5]) add(args[3], { pinned: strings[5] });
+        break;
+      case 'BPF_QUEUESTACK_PINNED':
+        if (strings[5]) add(args[1], { pinned: strings[5] });
+        break;
+      case 'BPF_QUEUESTACK_PUBLIC':
+      case 'BPF_QUEUESTACK_SHARED':
+        add(args[1], { exported: true });
+        break;
+      case 'BPF_ARRAY_OF_MAPS':
+      case 'BPF_HASH_OF_MAPS': {
+        const inner = strings.find((value) => value !== undefined);
+        if (inner) add(args[0], { innerMap: inner });
+        break;
+      }
+    }
+    return undefined;
+  });
+  return traits;
+}
+
+/**
+ * Replaces the type "extern" in table macros by the type of the table that another program exports under the name: the
+ * compiler runs in a process of its own, where no other program's tables are.
+ */
+export function resolveExternTables(text: string, typeOf: (table: string) => string | undefined): string {
+  return text.replace(
+    /(\bBPF_(?:F_)?TABLE\s*\(\s*)"extern"(\s*,(?:[^,()]|\([^()]*\))*,(?:[^,()]|\([^()]*\))*,\s*)(\w+)/g,
+    (whole, before: string, types: string, name: string) => {
+      const type = typeOf(name);
+      return type === undefined ? whole : `${before}"${type}"${types}${name}`;
+    },
+  );
+}
+
+/** The types that BPF_TABLE takes as text, by map type. */
+const MACRO_TYPES: Readonly<Record<number, string>> = {
+  [BPFMapType.HASH]: 'hash',
+  [BPFMapType.ARRAY]: 'array',
+  [BPFMapType.PROG_ARRAY]: 'prog',
+  [BPFMapType.PERCPU_HASH]: 'percpu_hash',
+  [BPFMapType.PERCPU_ARRAY]: 'percpu_array',
+  [BPFMapType.STACK_TRACE]: 'stacktrace',
+  [BPFMapType.LRU_HASH]: 'lru_hash',
+  [BPFMapType.LRU_PERCPU_HASH]: 'lru_percpu_hash',
+  [BPFMapType.LPM_TRIE]: 'lpm_trie',
+  [BPFMapType.ARRAY_OF_MAPS]: 'array_of_maps',
+  [BPFMapType.HASH_OF_MAPS]: 'hash_of_maps',
+  [BPFMapType.DEVMAP]: 'devmap',
+  [BPFMapType.SOCKMAP]: 'sockmap',
+  [BPFMapType.CPUMAP]: 'cpumap',
+  [BPFMapType.XSKMAP]: 'xskmap',
+  [BPFMapType.SOCKHASH]: 'sockhash',
+  [BPFMapType.CGROUP_STORAGE]: 'cgroup_storage',
+  [BPFMapType.PERCPU_CGROUP_STORAGE]: 'percpu_cgroup_storage',
+  [BPFMapType.SK_STORAGE]: 'sk_storage',
+  [BPFMapType.INODE_STORAGE]: 'inode_storage',
+  [BPFMapType.TASK_STORAGE]: 'task_storage',
+};
+
+/** What BPF_TABLE calls a map type; undefined for those that have macros of their own. */
+export function tableMacroType(mapType: number): string | undefined {
+  return MACRO_TYPES[mapType];
+}
+
+/** The headers whose types a program's words point to: BCC's choice. */
+const AUTO_INCLUDES: readonly [header: string, words: readonly string[]][] = [
+  ['linux/time.h', ['time']],
+  ['linux/fs.h', ['fs', 'file']],
+  ['linux/blkdev.h', ['bio', 'request']],
+  ['linux/slab.h', ['alloc']],
+  ['linux/netdevice.h', ['sk_buff', 'net_device']],
+];
+
+/** `#include` lines for the types that the words of a program let expect; '' for none. */
+export function generateAutoIncludes(programWords: Iterable<string>): string {
+  const words = [...programWords];
+  return AUTO_INCLUDES.filter(([, parts]) => parts.some((part) => words.some((word) => word.includes(part))))
+    .map(([header]) => `#include <${header}>\n`)
+    .join('');
+}
