@@ -1,4 +1,4 @@
-import { inspect } from 'node:util';
+import { inspect, isDeepStrictEqual } from 'node:util';
 import * as bytes from './bytes';
 import { ByteSource, REFUSED } from './bytes';
 import { explain, fieldNames, isAnonymous, isByte, isChar, memberNames, tooShort, unsafe } from './explain';
@@ -79,8 +79,9 @@ interface UnionMember {
 }
 
 /**
- * Writes a union into zeroed bytes. Where several members are given each contributes the bits it knows, and then each
- * must still read as it was given: what decoding gave can always be encoded again.
+ * Writes a union into zeroed bytes. Where several members are given there must be bytes in which each reads as it was
+ * given, so that what decoding gave can always be encoded again. Each contributes the bits it knows; where one knows
+ * them badly (text that was no UTF-8, a NaN) another may know them all.
  */
 function writeUnion(
   members: readonly UnionMember[],
@@ -95,19 +96,38 @@ function writeUnion(
     given[0]?.write(value, target, offset);
     return;
   }
-  const written = given.map((member) => {
-    const own = new ByteSource(new Uint8Array(size));
+  const written = given.map((member) => writeAlone(member, value, size));
+  const sum = new ByteSource(new Uint8Array(size));
+  for (const own of written) for (let i = 0; i < size; i++) sum.raw[i]! |= own?.raw[i] ?? 0;
+  const found = [sum, ...written].find(
+    (bytes) => bytes !== undefined && given.every((member, i) => readsAs(member, bytes, value, written[i])),
+  );
+  if (found === undefined) throw REFUSED;
+  target.raw.set(found.raw, offset);
+}
+
+/** Undefined where the member's value cannot be written. */
+function writeAlone(member: UnionMember, value: unknown, size: number): ByteSource | undefined {
+  const own = new ByteSource(new Uint8Array(size));
+  try {
     member.write(value, own, 0);
     return own;
-  });
-  const sum = new ByteSource(new Uint8Array(size));
-  for (const { raw } of written) for (let i = 0; i < size; i++) sum.raw[i]! |= raw[i]!;
-  given.forEach((member, i) => {
-    const again = new ByteSource(new Uint8Array(size));
-    member.write(member.read(sum, 0), again, 0);
-    if (again.bytes.compare(written[i]!.bytes) !== 0) throw REFUSED;
-  });
-  target.raw.set(sum.raw, offset);
+  } catch (failure) {
+    if (failure !== REFUSED) throw failure;
+    return undefined;
+  }
+}
+
+/** A value may be given in several forms (a number for a bigint, raw bytes): equal bytes prove it equal, too. */
+function readsAs(
+  member: UnionMember,
+  bytes: ByteSource,
+  value: Record<string, unknown>,
+  written: ByteSource | undefined,
+): boolean {
+  const read = member.read(bytes, 0);
+  if (Object.keys(read).every((name) => isDeepStrictEqual(read[name], value[name]))) return true;
+  return written !== undefined && writeAlone(member, read, bytes.raw.length)?.bytes.equals(written.bytes) === true;
 }
 
 /** Up to so many scalars are written out in place; beyond, a struct becomes a function of its own. */
@@ -142,7 +162,7 @@ class Generator {
     const name = `const { ${Object.keys(helpers).join(', ')} } = helpers;`;
     const guard = `if (!(o >= 0) || n < ${size} || o + ${size} > b.length) throw tooShort(${layout}, Math.min(n ?? Infinity, b.length - o));`;
     const flexible = hasFlexible(root, 0, this.#dataEnd);
-    const available = flexible ? `n = n === undefined ? ${size} : Math.min(n, b.length - o);` : '';
+    const available = flexible ? `n = n === undefined ? 0 : Math.min(n, b.length - o);` : '';
     const decoded = this.#read(root, 'o', 0, this.#int64, true);
     const guarded = this.#int64 === 'number' && mayBeUnsafe(root);
     const attempt = (body: string) =>
