@@ -1,0 +1,971 @@
+import { readFileSync } from 'node:fs';
+import * as path from 'node:path';
+import { inspect } from 'node:util';
+import { autoloadTarget } from './attach/autoload';
+import { attachFunc, detachFunc, type FuncTarget } from './attach/cgroup';
+import { attachIter, type IteratorLink, type IteratorScope } from './attach/iterator';
+import {
+  attachKprobe,
+  attachKprobeMulti,
+  attachKprobes,
+  type KprobeKind,
+  type KprobeSet,
+  kprobeEventName,
+  supportsKprobeMulti,
+} from './attach/kprobe';
+import type { Link } from './attach/link';
+import { attachRawSocket, attachXdp, removeXdp } from './attach/network';
+import { interfaceIndex } from './attach/network-interface';
+import {
+  attachPerfEvent,
+  attachPerfEventRaw,
+  type PerfEventOptions,
+  perfEventIdentity,
+  type RawPerfEventOptions,
+} from './attach/perf-event';
+import { attachRawTracepoint } from './attach/raw-tracepoint';
+import { LinkRegistry } from './attach/registry';
+import { attachTc, type TcLink, type TcOptions } from './attach/tc';
+import { attachTracepoint, getTracepoints, tracepointExists } from './attach/tracepoint';
+import { attachTrampoline, type TrampolineKind, trampolineKind, trampolineTarget } from './attach/trampoline';
+import {
+  attachUprobes,
+  findExe,
+  findLibrary,
+  getUserAddresses,
+  getUserFunctions,
+  getUserFunctionsAndAddresses,
+  planUprobes,
+  type UprobeKind,
+  type UprobeOptions,
+  type UprobePlan,
+  uprobeLabel,
+} from './attach/uprobe';
+import { BPFAttachType, BPFProgType, Debug } from './constants';
+import { AttachError, BCCError, ClosedError, didYouMean } from './errors';
+import type { Poller } from './events/poller';
+import { type TraceFields, type TraceOptions, TracePipe } from './events/trace-pipe';
+import {
+  features,
+  kernelEnumHasVal,
+  kernelStructHasField,
+  supportFmodRet,
+  supportKfunc,
+  supportLsm,
+  supportRawTracepoint,
+  supportRawTracepointInModule,
+} from './kernel/features';
+import type { HeadersContext, HeadersOption } from './kernel/headers';
+import {
+  addPrefix,
+  fixSyscallFnname,
+  getKprobeFunctions,
+  getProbeLimit,
+  getSyscallFnname,
+  getSyscallPrefix,
+} from './kernel/probe-functions';
+import { type NativeFd, runtime } from './native';
+import {
+  type CacheOption,
+  type Obtained,
+  obtainProgram,
+  obtainProgramSync,
+  type ProgramSource,
+  readProgramFile,
+} from './program/cache';
+import type { CompileRequest } from './program/compile';
+import type { CompiledProgram } from './program/compiled';
+import { disassemble } from './program/disassemble';
+import type { BPFFunction } from './program/function';
+import { exportedTable, type MapSpec } from './program/maps';
+import { ProgramModule } from './program/module';
+import { generateAutoIncludes, LOST_TABLE, resolveExternTables, tableMacroType } from './program/source';
+import { buildSymbols, ksym, ksymname, sym } from './symbols';
+import { decodeTable } from './table/decode-table';
+import { type AnyTable, createTable, type TableOptions } from './table/factory';
+import { perfPoller } from './table/perf-event-array';
+import { pin } from './table/pin';
+import { ringPoller } from './table/ring-buffer';
+import type { Int64Mode, TableHost, TableSpec } from './table/spec';
+import type { Untyped } from './table/table';
+import type { USDT } from './usdt';
+
+/** How a program is made: every field is optional, but one of `text`, `srcFile` and `program` must be there. */
+export interface BCCOptions {
+  /** The program's C text. */
+  text?: string;
+  /** A file with the program's C text; looked for in the working directory, then beside the running script. */
+  srcFile?: string;
+  /** A header file that is put before `srcFile`'s text. */
+  hdrFile?: string;
+  /** A file that `tsbcc compile` wrote; with `text` or `srcFile` besides, those are compiled where the file does not fit. */
+  program?: string;
+  /** Flags of {@link Debug}, joined with `|`. */
+  debug?: number;
+  /** Flags for the C compiler: `-DNAME=1`, `-I/folder`. */
+  cflags?: string[];
+  /** USDT probes enabled for this program: their argument readers are put before its text, and they are attached. */
+  usdtContexts?: USDT[];
+  /** Let RLIMIT_MEMLOCK be raised where the kernel counts maps against it (before Linux 5.11); true by default. */
+  allowRlimit?: boolean;
+  /** The network interface to offload the program to. */
+  device?: string;
+  /** Attach USDT probes to all processes, not only to the one their context names. */
+  attachUsdtIgnorePid?: boolean;
+  /** 64-bit integers arrive as bigints; as numbers with 'number', and then a value that would be rounded throws. */
+  int64?: Int64Mode;
+  /** Where the kernel's types come from: see {@link HeadersOption}. */
+  headers?: HeadersOption;
+  /** Compile for another kernel than the running one. Such a program cannot be loaded here. */
+  kernel?: HeadersContext;
+  /** The cache of compiled programs: see {@link CacheOption}. */
+  cache?: CacheOption;
+  /** Count events that a ring buffer had no room for: `stream.stats.lost` and loss notices then tell them. */
+  countLost?: boolean;
+}
+
+/** A program type, by number (`BPFProgType.KPROBE`, `BCC.KPROBE`). */
+export type ProgType = number;
+
+const ANY_KPROBE = ['kprobe', 'kretprobe'];
+const ANY_UPROBE = ['uprobe', 'uretprobe'];
+const ANY_TRACEPOINT = ['tracepoint'];
+
+/**
+ * A BPF program: compiled from C, loaded into the kernel as its functions are attached, and its tables.
+ *
+ * Everything it attached and made is undone by `close()`, by `using`, when it is collected, and when the process ends.
+ */
+export class BCC implements Disposable {
+  readonly #module: ProgramModule;
+  readonly #registry = new LinkRegistry();
+  readonly #host: ProgramHost;
+  readonly #tables = new Map<string, AnyTable>();
+  readonly #int64: Int64Mode;
+  #trace: TracePipe | undefined;
+
+  /** The tables by name, made when they are first read. A table of one's own can be put in a name's place. */
+  readonly tables: Record<string, AnyTable>;
+  /** Where the program's kernel types came from, in one line for people. */
+  readonly headers: string;
+  /** 'cache', 'process' (a compiler just run in a process of its own) or 'file' (compiled ahead of time). */
+  readonly compiledBy: ProgramSource;
+
+  /**
+   * Compiles (in a process of its own, or takes from the cache), makes the tables, and loads and attaches the functions
+   * whose names say where they belong (`kprobe__vfs_read`, …).
+   * @throws CompileError, LoadError, AttachError, HeadersError
+   */
+  constructor(source: string | BCCOptions);
+  constructor(source: string | BCCOptions, obtained?: Obtained) {
+    const options = normalizeOptions(source);
+    const { program, source: from, headers } = obtained ?? obtain(options);
+    this.headers = headers;
+    this.compiledBy = from;
+    this.#int64 = options.int64 ?? 'bigint';
+    if (options.allowRlimit !== false) runtime().raiseMemlock();
+    this.#module = new ProgramModule(program, {
+      ifindex: options.device === undefined ? 0 : interfaceIndex(options.device),
+      logLevel: logLevelOf(options.debug ?? 0),
+      targetOf: (fnName) => {
+        const kind = trampolineKind(fnName);
+        return kind && trampolineTarget(fnName, kind);
+      },
+    });
+    this.#host = new ProgramHost(this.#module);
+    this.tables = this.#describeTables(program);
+    collected.register(this, { module: this.#module, registry: this.#registry, host: this.#host }, this);
+    try {
+      for (const usdt of options.usdtContexts ?? []) this.#attachUsdt(usdt, options.attachUsdtIgnorePid ?? false);
+      this.#autoload();
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** As the constructor, with the event loop free while the compiler runs; an aborted signal ends it. */
+  static async load(source: string | BCCOptions, { signal }: { signal?: AbortSignal } = {}): Promise<BCC> {
+    const options = normalizeOptions(source);
+    const obtained =
+      options.program === undefined
+        ? await obtainProgram(requestOf(options), options.cache ?? true, signal)
+        : obtain(options);
+    return new (BCC as unknown as new (source: BCCOptions, obtained: Obtained) => BCC)(options, obtained);
+  }
+
+  #describeTables(program: CompiledProgram): Record<string, AnyTable> {
+    const tables: Record<string, AnyTable> = Object.create(null);
+    for (const { name } of program.tables) {
+      Object.defineProperty(tables, name, {
+        enumerable: name !== LOST_TABLE,
+        configurable: true,
+        get: () => this.table(name),
+        set: (table: AnyTable) => this.#tables.set(name, table),
+      });
+    }
+    return tables;
+  }
+
+  /** The compiled program, as plain data. */
+  get program(): CompiledProgram {
+    return this.#module.program;
+  }
+
+  /** What the compiler warned of, as text; '' where it did not. */
+  get warnings(): string {
+    return this.program.warnings;
+  }
+
+  get closed(): boolean {
+    return this.#module.closed;
+  }
+
+  /** The functions by name that can be loaded and attached. */
+  get functions(): string[] {
+    return this.#module.functionNames;
+  }
+
+  /** Everything that is attached, in the order in which it was. */
+  get links(): Link[] {
+    return this.#registry.links;
+  }
+
+  #requireOpen(): void {
+    if (this.#module.closed) throw new ClosedError('the BCC object');
+  }
+
+  // Tables
+
+  /**
+   * The table of that name, the same object at every call.
+   * @throws BCCError `ERR_BCC_UNKNOWN_TABLE`, naming the nearest ones.
+   */
+  table<K = Untyped, L = Untyped>(name: string): AnyTable<K, L> {
+    const known = this.#tables.get(name);
+    if (known) return known as AnyTable<K, L>;
+    const table = this.getTable<K, L>(name);
+    this.#tables.set(name, table as AnyTable);
+    return table;
+  }
+
+  /** A table object of its own, with keys and leaves read as other types than the program's, or reduced over CPUs. */
+  getTable<K = Untyped, L = Untyped>(name: string, options: TableOptions = {}): AnyTable<K, L> {
+    const lostIndex = this.program.lostTables.indexOf(name);
+    const bound = this.#bind(this.#spec(name));
+    if (lostIndex >= 0) bound.lost = () => this.table<number, bigint>(LOST_TABLE).sum(lostIndex);
+    return createTable(bound, options) as AnyTable<K, L>;
+  }
+
+  #spec(name: string): MapSpec {
+    this.#requireOpen();
+    const spec = this.#module.maps.specs.get(name);
+    if (spec) return spec;
+    const names = Object.keys(this.tables);
+    throw new BCCError('ERR_BCC_UNKNOWN_TABLE', `the program has no table ${JSON.stringify(name)}`, {
+      hint: didYouMean(name, names) ?? (names.length > 0 ? `it has ${names.join(', ')}` : 'it has none'),
+    });
+  }
+
+  #bind({ inner, ...spec }: MapSpec): TableSpec {
+    return { ...spec, int64: this.#int64, host: this.#host, ...(inner && { inner: this.#bind(inner) }) };
+  }
+
+  /** How a table's keys and leaves are laid out, with sizes where asked for: see {@link decodeTable}. */
+  decodeTable(name: string, { sizeinfo = false }: { sizeinfo?: boolean } = {}): string {
+    return decodeTable(this.#spec(name), sizeinfo);
+  }
+
+  // Functions
+
+  /**
+   * A function, loaded as `progType` (a value of {@link BPFProgType}).
+   * @throws BCCError `ERR_BCC_UNKNOWN_FUNCTION`; LoadError with the verifier's log where the kernel refuses it.
+   */
+  loadFunc(
+    funcName: string,
+    progType: ProgType,
+    { device, attachType }: { device?: string; attachType?: number } = {},
+  ): BPFFunction {
+    return this.#module.load(funcName, progType, {
+      ...(device !== undefined && { ifindex: interfaceIndex(device) }),
+      ...(attachType !== undefined && attachType >= 0 && { expectedAttachType: attachType }),
+    });
+  }
+
+  /** Every function of the program, loaded as `progType`. */
+  loadFuncs(progType: ProgType = BPFProgType.KPROBE): BPFFunction[] {
+    return this.functions.map((name) => this.loadFunc(name, progType));
+  }
+
+  /** A function's instructions as compiled, 8 bytes each. */
+  dumpFunc(funcName: string): Buffer {
+    return Buffer.from(this.#module.compiled(funcName).insns);
+  }
+
+  /** A function's instructions as text, one a line, with the tables' names where it loads them. */
+  disassembleFunc(funcName: string): string {
+    const { insns, relocations } = this.#module.compiled(funcName);
+    return disassemble(insns, { name: funcName, relocations });
+  }
+
+  // kprobes
+
+  /** Runs a function where a kernel function begins (or `eventOff` bytes into it); with `eventRe`, many of them. */
+  attachKprobe(options: { event?: string; eventOff?: number; fnName?: string; eventRe?: string | RegExp }): this {
+    return this.#attachKprobe('kprobe', options);
+  }
+
+  /** Runs a function where a kernel function returns. `maxactive`: how many calls may be under way at once. */
+  attachKretprobe(options: { event?: string; fnName?: string; eventRe?: string | RegExp; maxactive?: number }): this {
+    return this.#attachKprobe('kretprobe', options);
+  }
+
+  #attachKprobe(
+    kind: KprobeKind,
+    options: { event?: string; eventOff?: number; fnName?: string; eventRe?: string | RegExp; maxactive?: number },
+  ): this {
+    const { event, eventOff = 0, eventRe, maxactive = 0 } = options;
+    const fnName = requireName(options.fnName, 'fnName');
+    if (isGiven(eventRe)) {
+      this.#module.compiled(fnName);
+      const symbols = getKprobeFunctions(eventRe);
+      const detail = { kind, pattern: eventRe };
+      let set: KprobeSet;
+      if (symbols.length > 1 && maxactive === 0 && supportsKprobeMulti()) {
+        const attachType = BPFAttachType.TRACE_KPROBE_MULTI;
+        set = attachKprobeMulti(this.loadFunc(fnName, BPFProgType.KPROBE, { attachType }), symbols, detail);
+      } else {
+        set = attachKprobes(this.loadFunc(fnName, BPFProgType.KPROBE), symbols, { ...detail, maxactive });
+      }
+      this.#registry.add(set, { names: () => set.symbols, leave: (symbol) => set.detachSymbol(symbol) });
+      return this;
+    }
+    const target = requireName(event, 'event');
+    const fn = this.loadFunc(fnName, BPFProgType.KPROBE);
+    const link = attachKprobe(fn, { event: target, eventOff, kind, maxactive });
+    this.#registry.add(link, { names: () => [target] });
+    return this;
+  }
+
+  detachKprobe({ event, fnName }: { event: string; fnName?: string }): this {
+    this.#registry.detach(['kprobe'], event, { fnName });
+    return this;
+  }
+
+  detachKretprobe({ event, fnName }: { event: string; fnName?: string }): this {
+    this.#registry.detach(['kretprobe'], event, { fnName });
+    return this;
+  }
+
+  /** Detaches by BCC's name for the event: `p_vfs_read`, `r_vfs_read`. */
+  detachKprobeEvent(evName: string): this {
+    this.#registry.detach(ANY_KPROBE, evName, { nameOf: kprobeNameOf });
+    return this;
+  }
+
+  detachKprobeEventByFn(evName: string, fnName: string): this {
+    this.#registry.detach(ANY_KPROBE, evName, { nameOf: kprobeNameOf, fnName });
+    return this;
+  }
+
+  /** Kprobes and kretprobes that are open, each function of a pattern counted. */
+  numOpenKprobes(): number {
+    return this.#registry.count(ANY_KPROBE);
+  }
+
+  // uprobes
+
+  /** Runs a function where a function of a program or library begins: see {@link UprobeOptions}. */
+  attachUprobe(options: UprobeOptions & { fnName?: string }): this {
+    return this.#attachUprobe('uprobe', options);
+  }
+
+  attachUretprobe(options: Omit<UprobeOptions, 'symOff'> & { fnName?: string }): this {
+    return this.#attachUprobe('uretprobe', options);
+  }
+
+  #attachUprobe(kind: UprobeKind, { fnName, ...options }: UprobeOptions & { fnName?: string }): this {
+    const name = requireName(fnName, 'fnName');
+    this.#module.compiled(name);
+    const plan = planUprobes(kind, options);
+    this.#addUprobes(name, plan, uprobeLabel(options));
+    return this;
+  }
+
+  #addUprobes(fnName: string, plan: UprobePlan, label: string): void {
+    const attachType = plan.multi ? { attachType: BPFAttachType.TRACE_UPROBE_MULTI } : {};
+    const link = attachUprobes(this.loadFunc(fnName, BPFProgType.KPROBE, attachType), plan, { multi: plan.multi });
+    this.#registry.add(link, { names: () => link.events, label, leave: (event) => link.detachEvent(event) });
+  }
+
+  detachUprobe(options: UprobeOptions & { fnName?: string }): this {
+    return this.#detachUprobe('uprobe', options);
+  }
+
+  detachUretprobe(options: UprobeOptions & { fnName?: string }): this {
+    return this.#detachUprobe('uretprobe', options);
+  }
+
+  #detachUprobe(kind: UprobeKind, { fnName, ...options }: UprobeOptions & { fnName?: string }): this {
+    const label = uprobeLabel(options);
+    // As it was asked for, which still serves where the file or process has gone; else by what it comes to.
+    const names = this.#registry.hasLabel([kind], label)
+      ? [label]
+      : planUprobes(kind, options).targets.map(({ event }) => event);
+    for (const name of names) this.#registry.detach([kind], name, { fnName });
+    return this;
+  }
+
+  /** Detaches by BCC's name for the event: `p__usr_lib_libc_so_6_0x9a930`. */
+  detachUprobeEvent(evName: string): this {
+    this.#registry.detach(ANY_UPROBE, evName);
+    return this;
+  }
+
+  /** Uprobes and uretprobes that are open, each function of a pattern counted. */
+  numOpenUprobes(): number {
+    return this.#registry.count(ANY_UPROBE);
+  }
+
+  // tracepoints
+
+  /** Runs a function at the tracepoint `tp` (`category:event`), or at all whose names begin as `tpRe` says. */
+  attachTracepoint({ tp, tpRe, fnName }: { tp?: string; tpRe?: string | RegExp; fnName?: string }): this {
+    const fn = this.loadFunc(requireName(fnName, 'fnName'), BPFProgType.TRACEPOINT);
+    if (!isGiven(tpRe)) {
+      this.#registry.add(attachTracepoint(fn, requireName(tp, 'tp')));
+      return this;
+    }
+    const names = getTracepoints(tpRe);
+    if (names.length === 0) {
+      throw new AttachError(`no tracepoint's name begins as ${tpRe} says`, {
+        code: 'ERR_BCC_TRACEPOINT_NOT_FOUND',
+        hint: 'names are category:event: see /sys/kernel/tracing/available_events',
+      });
+    }
+    for (const name of names) this.#registry.add(attachTracepoint(fn, name));
+    return this;
+  }
+
+  detachTracepoint({ tp }: { tp: string }): this {
+    this.#registry.detach(ANY_TRACEPOINT, tp);
+    return this;
+  }
+
+  numOpenTracepoints(): number {
+    return this.#registry.count(ANY_TRACEPOINT);
+  }
+
+  /** Runs a function at a raw tracepoint: the arguments as the kernel passes them (Linux 4.17). */
+  attachRawTracepoint({ tp, fnName }: { tp: string; fnName: string }): this {
+    const fn = this.loadFunc(requireName(fnName, 'fnName'), BPFProgType.RAW_TRACEPOINT);
+    this.#registry.add(attachRawTracepoint(fn, requireName(tp, 'tp')));
+    return this;
+  }
+
+  detachRawTracepoint({ tp }: { tp: string }): this {
+    this.#registry.detach(['raw_tracepoint'], tp);
+    return this;
+  }
+
+  // Programs bound to their hook when they are loaded
+
+  /** Runs a `kfunc__…` function (KFUNC_PROBE) where its kernel function begins (fentry, Linux 5.5). */
+  attachKfunc({ fnName }: { fnName: string }): this {
+    return this.#attachTrampoline('kfunc', fnName);
+  }
+
+  /** Runs a `kretfunc__…` function (KRETFUNC_PROBE) where its kernel function returns (fexit, Linux 5.5). */
+  attachKretfunc({ fnName }: { fnName: string }): this {
+    return this.#attachTrampoline('kretfunc', fnName);
+  }
+
+  /** Runs a `kmod_ret__…` function, whose result can take the place of its kernel function's (fmod_ret, Linux 5.7). */
+  attachFmodRet({ fnName }: { fnName: string }): this {
+    return this.#attachTrampoline('kmod_ret', fnName);
+  }
+
+  /** Runs an `lsm__…` function (LSM_PROBE) at its security hook (Linux 5.7, with `bpf` among the active LSMs). */
+  attachLsm({ fnName }: { fnName: string }): this {
+    return this.#attachTrampoline('lsm', fnName);
+  }
+
+  detachKfunc({ fnName }: { fnName: string }): this {
+    return this.#detachTrampoline('kfunc', fnName);
+  }
+
+  detachKretfunc({ fnName }: { fnName: string }): this {
+    return this.#detachTrampoline('kretfunc', fnName);
+  }
+
+  detachFmodRet({ fnName }: { fnName: string }): this {
+    return this.#detachTrampoline('kmod_ret', fnName);
+  }
+
+  detachLsm({ fnName }: { fnName: string }): this {
+    return this.#detachTrampoline('lsm', fnName);
+  }
+
+  #attachTrampoline(kind: TrampolineKind, fnName: string | undefined): this {
+    const full = withPrefix(kind, requireName(fnName, 'fnName'));
+    const fn = this.loadFunc(full, kind === 'lsm' ? BPFProgType.LSM : BPFProgType.TRACING);
+    this.#registry.add(attachTrampoline(fn, kind, full.slice(kind.length + 2)), { names: () => [full] });
+    return this;
+  }
+
+  #detachTrampoline(kind: TrampolineKind, fnName: string): this {
+    this.#registry.detach([kind], withPrefix(kind, requireName(fnName, 'fnName')));
+    return this;
+  }
+
+  /** Attaches a `bpf_iter__…` function (BPF_ITER): the result reads what it writes (Linux 5.8). */
+  attachIter({ fnName, ...scope }: { fnName: string } & IteratorScope): IteratorLink {
+    const full = withPrefix('bpf_iter', requireName(fnName, 'fnName'));
+    const fn = this.loadFunc(full, BPFProgType.TRACING);
+    return this.#registry.add(attachIter(fn, full.slice('bpf_iter__'.length), scope), { names: () => [full] });
+  }
+
+  // Perf events
+
+  /** Runs a function at every so many events of a counter: see {@link PerfEventOptions}. */
+  attachPerfEvent({ fnName, ...options }: PerfEventOptions & { fnName: string }): this {
+    const fn = this.loadFunc(requireName(fnName, 'fnName'), BPFProgType.PERF_EVENT);
+    const name = perfEventKey(options.evType, options.evConfig);
+    this.#registry.add(attachPerfEvent(fn, options), { names: () => [name] });
+    return this;
+  }
+
+  attachPerfEventRaw({ fnName, ...options }: RawPerfEventOptions & { fnName: string }): this {
+    const fn = this.loadFunc(requireName(fnName, 'fnName'), BPFProgType.PERF_EVENT);
+    const { type, config } = perfEventIdentity(options.attr);
+    this.#registry.add(attachPerfEventRaw(fn, options), { names: () => [perfEventKey(type, config)] });
+    return this;
+  }
+
+  detachPerfEvent({ evType, evConfig }: { evType: number; evConfig: number | bigint }): this {
+    this.#registry.detach(['perf_event'], perfEventKey(evType, evConfig));
+    return this;
+  }
+
+  // Network
+
+  /** Puts a SCHED_CLS function on an interface's ingress or egress; made and removed with its clsact qdisc. */
+  attachTc({ fn, ...options }: TcOptions & { fn: BPFFunction | string }): this {
+    const program = typeof fn === 'string' ? this.loadFunc(fn, BPFProgType.SCHED_CLS) : fn;
+    const link: TcLink = attachTc(program, options);
+    this.#registry.add(link, { names: () => [`${link.dev} ${link.direction}`] });
+    return this;
+  }
+
+  /** Detaches what {@link attachTc} put there. */
+  detachTc({ dev, direction }: { dev: string; direction: TcOptions['direction'] }): this {
+    this.#registry.detach(['tc'], `${dev} ${direction}`);
+    return this;
+  }
+
+  /** Gives a SOCKET_FILTER function a raw socket on `dev` ('' is every interface); `fn.sock` is its descriptor. */
+  static attachRawSocket(fn: BPFFunction, dev: string): void {
+    fn.sock = fn.own(attachRawSocket(fn, dev)).sock;
+  }
+
+  /** Puts an XDP function on an interface; `flags` of {@link XDPFlags}. It ends with the program. */
+  static attachXdp(dev: string, fn: BPFFunction, flags = 0): void {
+    fn.own(attachXdp(fn, dev, flags));
+  }
+
+  /** Removes whatever XDP program is on the interface, whoever put it there. */
+  static removeXdp(dev: string, flags = 0): void {
+    removeXdp(dev, flags);
+  }
+
+  /** Attaches to a cgroup (an open directory or its path), a socket map or a network namespace. It ends with the program. */
+  static attachFunc(fn: BPFFunction, attachableFd: FuncTarget, attachType: number, flags = 0): void {
+    fn.own(attachFunc(fn, attachableFd, attachType, flags));
+  }
+
+  static detachFunc(fn: BPFFunction, attachableFd: FuncTarget, attachType: number): void {
+    detachFunc(fn, attachableFd, attachType);
+  }
+
+  // Events
+
+  get #rings(): Poller {
+    this.#requireOpen();
+    return ringPoller(this.#host);
+  }
+
+  get #perfBuffers(): Poller {
+    this.#requireOpen();
+    return perfPoller(this.#host);
+  }
+
+  /** Waits up to `timeout` milliseconds (-1: for ever) for ring buffers and runs their callbacks. */
+  ringBufferPoll(timeout = -1): number {
+    return this.#rings.poll(timeout);
+  }
+
+  /** Runs the callbacks for what is in the ring buffers now, whether or not the kernel has signalled it. */
+  ringBufferConsume(): number {
+    return this.#rings.consume();
+  }
+
+  /** Waits up to `timeout` milliseconds (-1: for ever) for perf buffers and runs their callbacks. */
+  perfBufferPoll(timeout = -1): number {
+    return this.#perfBuffers.poll(timeout);
+  }
+
+  perfBufferConsume(): number {
+    return this.#perfBuffers.consume();
+  }
+
+  /** BCC's older name for {@link perfBufferPoll}. */
+  kprobePoll(timeout = -1): number {
+    return this.perfBufferPoll(timeout);
+  }
+
+  // trace_pipe
+
+  #tracePipe(): TracePipe {
+    this.#requireOpen();
+    this.#trace ??= new TracePipe();
+    return this.#trace;
+  }
+
+  /** Opens trace_pipe, where bpf_trace_printk writes: {@link TracePipe}. Every reader of a line takes it from the others. */
+  traceOpen({ nonblocking = false }: { nonblocking?: boolean } = {}): TracePipe {
+    const pipe = this.#tracePipe();
+    pipe.open({ nonblocking });
+    return pipe;
+  }
+
+  /** The next line of trace_pipe; with `nonblocking`, undefined where none is there. */
+  traceReadline({ nonblocking = false }: { nonblocking?: boolean } = {}): string | undefined {
+    return this.#tracePipe().readline({ nonblocking });
+  }
+
+  /** The next line of trace_pipe in its parts; with `nonblocking`, undefined where none is there. */
+  traceFields({ nonblocking = false }: { nonblocking?: boolean } = {}): TraceFields | undefined {
+    return this.#tracePipe().fields({ nonblocking });
+  }
+
+  /**
+   * Prints trace_pipe until the process ends. `fmt` chooses among the fields as Python's format does: {0} the task, {1}
+   * its pid, {2} the CPU, {3} the flags, {4} the time, {5} the message.
+   */
+  tracePrint(fmt?: string): void {
+    this.#tracePipe().print(fmt);
+  }
+
+  /** The lines of trace_pipe as they come, without polling: `for await (const line of b.trace({ signal }))`. */
+  trace(options: TraceOptions = {}): AsyncIterableIterator<string> {
+    return this.#tracePipe().lines(options);
+  }
+
+  // Names, symbols, features
+
+  getSyscallPrefix(): string {
+    return getSyscallPrefix();
+  }
+
+  /** The kernel's function for a system call: `__x64_sys_clone` for `clone`. */
+  getSyscallFnname(name: string): string {
+    return getSyscallFnname(requireName(name, 'name'));
+  }
+
+  fixSyscallFnname(name: string): string {
+    return fixSyscallFnname(requireName(name, 'name'));
+  }
+
+  static readonly getKprobeFunctions = getKprobeFunctions;
+  static readonly getProbeLimit = getProbeLimit;
+  static readonly getTracepoints = getTracepoints;
+  static readonly tracepointExists = tracepointExists;
+  static readonly findLibrary = findLibrary;
+  static readonly findExe = findExe;
+  static readonly getUserFunctions = getUserFunctions;
+  static readonly getUserAddresses = getUserAddresses;
+  static readonly getUserFunctionsAndAddresses = getUserFunctionsAndAddresses;
+  static readonly supportKfunc = supportKfunc;
+  static readonly supportLsm = supportLsm;
+  static readonly supportFmodRet = supportFmodRet;
+  static readonly supportRawTracepoint = supportRawTracepoint;
+  static readonly supportRawTracepointInModule = supportRawTracepointInModule;
+  static readonly kernelStructHasField = kernelStructHasField;
+  static readonly kernelEnumHasVal = kernelEnumHasVal;
+  static readonly features = features;
+  static readonly sym = sym;
+  static readonly ksym = ksym;
+  static readonly ksymname = ksymname;
+  static readonly addPrefix = addPrefix;
+  static readonly generateAutoIncludes = generateAutoIncludes;
+
+  /** Makes an executable's or library's symbols known to stacks with build ids; false where it has no build id. */
+  static addModule(modname: string): boolean {
+    return buildSymbols.addModule(modname);
+  }
+
+  /** CLOCK_MONOTONIC in nanoseconds: what bpf_ktime_get_ns gives. */
+  static monotonicTime(): bigint {
+    return process.hrtime.bigint();
+  }
+
+  /** Keeps a table, a function or any BPF descriptor beyond this process, at a path on bpffs; `unlink` ends that. */
+  static pin(object: Parameters<typeof pin>[0], where: string): void {
+    pin(object, where);
+  }
+
+  /** In Python this frees LLVM's memory after loading. Here that memory is never this process's: nothing is left to free. */
+  freeBccMemory(): number {
+    this.#requireOpen();
+    return 0;
+  }
+
+  /** Counts every BPF program's runs (runCount, runTimeNs) until the result is disposed of (Linux 5.8). */
+  static enableStats(): Disposable {
+    const stats: NativeFd = runtime().enableStats();
+    return { [Symbol.dispose]: () => stats.close() };
+  }
+
+  // USDT and autoload
+
+  #attachUsdt(usdt: USDT, ignorePid: boolean): void {
+    for (const { fnName, plan, label } of usdt.attachments({ ignorePid })) {
+      this.#module.compiled(fnName);
+      this.#addUprobes(fnName, plan, label);
+    }
+  }
+
+  #autoload(): void {
+    for (const fnName of this.functions) {
+      const found = autoloadTarget(fnName);
+      if (!found) continue;
+      const { kind, target } = found;
+      if (kind === 'kprobe') this.attachKprobe({ event: fixSyscallFnname(target), fnName });
+      else if (kind === 'kretprobe') this.attachKretprobe({ event: fixSyscallFnname(target), fnName });
+      else if (kind === 'tracepoint') this.attachTracepoint({ tp: target, fnName });
+      else if (kind === 'raw_tracepoint') this.attachRawTracepoint({ tp: target, fnName });
+      else this.#attachTrampoline(kind, fnName);
+    }
+  }
+
+  // Closing
+
+  /**
+   * Detaches everything, latest first, ends every stream, and gives programs and maps back to the kernel. Harmless when
+   * repeated. What was pinned stays.
+   */
+  close(): void {
+    if (this.#module.closed) return;
+    collected.unregister(this);
+    this.#tables.clear();
+    this.#trace?.close();
+    release({ module: this.#module, registry: this.#registry, host: this.#host });
+  }
+
+  /** BCC's name for {@link close}. */
+  cleanup(): void {
+    this.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  [inspect.custom](_depth: number, options: { stylize(text: string, style: string): string }): string {
+    if (this.closed) return `${options.stylize('BCC', 'special')} (closed)`;
+    const list = (names: string[]) => (names.length > 0 ? names.join(', ') : 'none');
+    const links = this.links.map((link) => `\n    ${inspect(link, { colors: false })}`).join('');
+    return [
+      options.stylize('BCC', 'special'),
+      `  tables:    ${list(Object.keys(this.tables))}`,
+      `  functions: ${list(this.functions)}`,
+      `  links:     ${links || 'none'}`,
+    ].join('\n');
+  }
+}
+
+interface Parts {
+  module: ProgramModule;
+  registry: LinkRegistry;
+  host: ProgramHost;
+}
+
+/** Hooks first, so that nothing runs any more; then readers; then programs and maps. */
+function release({ module, registry, host }: Parts): void {
+  try {
+    registry.close();
+  } finally {
+    try {
+      host.close();
+    } finally {
+      module.close();
+    }
+  }
+}
+
+/** A BCC object that nobody holds any more is closed: what it attached must not outlive it. */
+const collected = new FinalizationRegistry<Parts>(release);
+
+/** What the tables of one BCC object share. */
+class ProgramHost implements TableHost {
+  readonly #module: ProgramModule;
+  readonly #releases = new Set<() => void>();
+  readonly #shared = new Map<string, unknown>();
+
+  constructor(module: ProgramModule) {
+    this.#module = module;
+  }
+
+  get closed(): boolean {
+    return this.#module.closed;
+  }
+
+  onClose(release: () => void): () => void {
+    this.#releases.add(release);
+    return () => {
+      this.#releases.delete(release);
+    };
+  }
+
+  programFd(fnName: string, progType: number = BPFProgType.KPROBE): number {
+    // A function that is loaded already says itself what type a tail call needs.
+    const loaded = this.#module.loaded.find(({ name, fd }) => name === fnName && fd >= 0);
+    return (loaded ?? this.#module.load(fnName, progType)).fd;
+  }
+
+  shared<T>(key: string, make: () => T): T {
+    if (!this.#shared.has(key)) this.#shared.set(key, make());
+    return this.#shared.get(key) as T;
+  }
+
+  close(): void {
+    for (const release of [...this.#releases].reverse()) release();
+    this.#releases.clear();
+  }
+}
+
+const OPTION_NAMES = new Set([
+  'text',
+  'srcFile',
+  'hdrFile',
+  'program',
+  'debug',
+  'cflags',
+  'usdtContexts',
+  'allowRlimit',
+  'device',
+  'attachUsdtIgnorePid',
+  'int64',
+  'headers',
+  'kernel',
+  'cache',
+  'countLost',
+]);
+
+function normalizeOptions(source: string | BCCOptions): BCCOptions {
+  const options = typeof source === 'string' ? { text: source } : source;
+  if (typeof options !== 'object' || options === null) {
+    throw new TypeError(`expected the program's C text or an object of options, not ${inspect(source)}`);
+  }
+  for (const name of Object.keys(options)) {
+    if (OPTION_NAMES.has(name)) continue;
+    throw new TypeError(
+      `unknown option ${JSON.stringify(name)}: ${didYouMean(name, OPTION_NAMES) ?? [...OPTION_NAMES].join(', ')}`,
+    );
+  }
+  const { text, srcFile, program, cflags, int64, debug } = options;
+  if (text !== undefined && srcFile !== undefined) throw new TypeError('give text or srcFile, not both');
+  if (text === undefined && srcFile === undefined && program === undefined) {
+    throw new TypeError('give the program: text, srcFile or program');
+  }
+  if (text !== undefined && typeof text !== 'string')
+    throw new TypeError(`text must be a string, not ${inspect(text)}`);
+  if (cflags !== undefined && !(Array.isArray(cflags) && cflags.every((flag) => typeof flag === 'string'))) {
+    throw new TypeError(`cflags must be an array of strings, not ${inspect(cflags)}`);
+  }
+  if (int64 !== undefined && int64 !== 'bigint' && int64 !== 'number') {
+    throw new TypeError(`int64 must be 'bigint' or 'number', not ${inspect(int64)}`);
+  }
+  if (debug !== undefined && !Number.isInteger(debug))
+    throw new TypeError(`debug must be flags of Debug, not ${inspect(debug)}`);
+  return options;
+}
+
+/** Looks where Python's BCC looks: as given, then beside the running script. */
+function readSource(name: string, option: string): string {
+  const beside = process.argv[1] === undefined ? [] : [path.join(path.dirname(process.argv[1]), name)];
+  for (const file of [name, ...beside]) {
+    try {
+      return readFileSync(file, 'utf8');
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') {
+        throw new BCCError('ERR_BCC_SOURCE_FILE', `${option} ${file} cannot be read: ${(cause as Error).message}`, {
+          cause,
+        });
+      }
+    }
+  }
+  throw new BCCError('ERR_BCC_SOURCE_FILE', `${option} ${name} does not exist`, {
+    errno: 2,
+    hint: `it was looked for in ${process.cwd()}${beside[0] ? ` and in ${path.dirname(beside[0])}` : ''}`,
+  });
+}
+
+function requestOf(options: BCCOptions): CompileRequest {
+  const { text, srcFile, hdrFile, usdtContexts = [] } = options;
+  const header = hdrFile === undefined ? '' : `${readSource(hdrFile, 'hdrFile')}\n`;
+  const source = text ?? readSource(srcFile!, 'srcFile');
+  return {
+    text: resolveExternTables(source, (name) => {
+      const exported = exportedTable(name);
+      return exported && tableMacroType(exported.type);
+    }),
+    prelude: header + usdtContexts.map((usdt) => usdt.getText()).join(''),
+    cflags: options.cflags ?? [],
+    debug: options.debug ?? 0,
+    allowRlimit: options.allowRlimit ?? true,
+    device: options.device,
+    headers: options.headers,
+    kernel: options.kernel,
+    countLost: options.countLost ?? false,
+  };
+}
+
+function obtain(options: BCCOptions): Obtained {
+  const { program, text, srcFile, cache = true } = options;
+  if (program !== undefined) {
+    try {
+      return { program: readProgramFile(program), source: 'file', headers: `compiled ahead of time: ${program}` };
+    } catch (error) {
+      if (text === undefined && srcFile === undefined) throw error;
+    }
+  }
+  return obtainProgramSync(requestOf(options), cache);
+}
+
+function logLevelOf(debug: number): number {
+  if ((debug & Debug.BPF_REGISTER_STATE) !== 0) return 2;
+  return (debug & Debug.BPF) !== 0 ? 1 : 0;
+}
+
+function isGiven(pattern: string | RegExp | undefined): pattern is string | RegExp {
+  return pattern !== undefined && pattern !== '';
+}
+
+function requireName(value: string | undefined, option: string): string {
+  if (typeof value !== 'string' || value === '') throw new TypeError(`${option} must be a name, not ${inspect(value)}`);
+  return value;
+}
+
+function withPrefix(kind: string, fnName: string): string {
+  return addPrefix(`${kind}__`, fnName);
+}
+
+function kprobeNameOf(symbol: string, kind: string): string {
+  return kprobeEventName(kind as KprobeKind, symbol);
+}
+
+function perfEventKey(type: number, config: number | bigint): string {
+  return `${type}:${config}`;
+}

@@ -1,0 +1,27 @@
+export type { AutoloadKind } from './attach/autoload';
+export { CgroupAttachFlag } from './attach/cgroup';
+export type { IteratorLink, IteratorScope } from './attach/iterator';
+export type { Link } from './attach/link';
+export type { PerfEventOptions, RawPerfEventOptions } from './attach/perf-event';
+export type { TcDirection, TcOptions } from './attach/tc';
+export type { UprobeOptions } from './attach/uprobe';
+export { BCC, type BCCOptions, type ProgType } from './bcc';
+export * from './constants';
+export {
+  AttachError,
+  BCCError,
+  ClosedError,
+  CompileError,
+  type Diagnostic,
+  HeadersError,
+  LoadError,
+  TableError,
+  UnsupportedError,
+} from './errors';
+export type { HeadersContext, HeadersOption } from './kernel/headers';
+export type { Layout } from './layout/layout';
+export { type CacheOption, clearCache, listCache, type ProgramSource } from './program/cache';
+export type { CompiledProgram } from './program/compiled';
+export { BPFFunction } from './program/function';
+export { SymbolCache } from './symbols';
+export { Table } from './table/table';
