@@ -1,10 +1,11 @@
+import { TableError } from '../errors';
 import type { ByteSource } from '../layout/codec';
 import { type Index, IndexedTable } from './array';
 import { descriptorOf, type HasFd } from './descriptor';
 import { HashTable } from './hash';
 import type { SetOptions } from './keyed';
 import type { Table, Untyped } from './table';
-import { noSuchOperation } from './table-error';
+import { Errno, noSuchOperation } from './table-error';
 
 /** A socket for a table: its descriptor, an object that has one, or one of Node's sockets or servers. */
 export type SocketRef = HasFd | object | number;
@@ -45,6 +46,16 @@ export class SockMapTable extends IndexedTable<Untyped> {
   override has(index: Index): boolean {
     checkReadable(this, 'has');
     return super.has(index);
+  }
+
+  override delete(index: Index): boolean {
+    try {
+      return super.delete(index);
+    } catch (error) {
+      // The kernel's answer to an index that is in range and empty (net/core/sock_map.c).
+      if (error instanceof TableError && error.errno === Errno.EINVAL) return false;
+      throw error;
+    }
   }
 
   protected override inspectContents(): string {
