@@ -5,6 +5,6 @@ module.exports = {
   globalSetup: '<rootDir>/test/helpers/global-setup.ts',
   moduleNameMapper: { '^tsbcc$': '<rootDir>/src/index.ts' },
   testMatch: ['**/*.test.ts'],
-  transform: { '^.+\\.[tj]s$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' } }] },
+  transform: { '^.+\\.m?[tj]s$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' } }] },
   testTimeout: 60_000,
 };
