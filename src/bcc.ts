@@ -43,8 +43,9 @@ import {
 } from './attach/uprobe';
 import { BPFAttachType, BPFProgType, Debug } from './constants';
 import { AttachError, BCCError, ClosedError, didYouMean } from './errors';
-import type { Poller } from './events/poller';
-import { type TraceFields, type TraceOptions, TracePipe } from './events/trace-pipe';
+import { PerfManager } from './events/perf-manager';
+import { RingManager } from './events/ring-manager';
+import { type NoTraceFields, type TraceFields, type TraceOptions, TracePipe } from './events/trace-pipe';
 import {
   features,
   kernelEnumHasVal,
@@ -83,9 +84,7 @@ import { generateAutoIncludes, LOST_TABLE, resolveExternTables, tableMacroType }
 import { buildSymbols, ksym, ksymname, sym } from './symbols';
 import { decodeTable } from './table/decode-table';
 import { type AnyTable, createTable, type TableOptions } from './table/factory';
-import { perfPoller } from './table/perf-event-array';
 import { pin } from './table/pin';
-import { ringPoller } from './table/ring-buffer';
 import type { Int64Mode, TableHost, TableSpec } from './table/spec';
 import type { Untyped } from './table/table';
 import type { USDT } from './usdt';
@@ -590,14 +589,14 @@ export class BCC implements Disposable {
 
   // Events
 
-  get #rings(): Poller {
+  get #rings(): RingManager {
     this.#requireOpen();
-    return ringPoller(this.#host);
+    return RingManager.of(this.#host);
   }
 
-  get #perfBuffers(): Poller {
+  get #perfBuffers(): PerfManager {
     this.#requireOpen();
-    return perfPoller(this.#host);
+    return PerfManager.of(this.#host);
   }
 
   /** Waits up to `timeout` milliseconds (-1: for ever) for ring buffers and runs their callbacks. */
@@ -644,17 +643,20 @@ export class BCC implements Disposable {
     return this.#tracePipe().readline({ nonblocking });
   }
 
-  /** The next line of trace_pipe in its parts; with `nonblocking`, undefined where none is there. */
-  traceFields({ nonblocking = false }: { nonblocking?: boolean } = {}): TraceFields | undefined {
+  /** The next line of trace_pipe in its parts; with `nonblocking`, six times undefined where none is there. */
+  traceFields(options: { nonblocking?: false }): TraceFields;
+  traceFields(options?: { nonblocking?: boolean }): TraceFields | NoTraceFields;
+  traceFields({ nonblocking = false }: { nonblocking?: boolean } = {}): TraceFields | NoTraceFields {
     return this.#tracePipe().fields({ nonblocking });
   }
 
   /**
-   * Prints trace_pipe until the process ends. `fmt` chooses among the fields as Python's format does: {0} the task, {1}
-   * its pid, {2} the CPU, {3} the flags, {4} the time, {5} the message.
+   * Prints trace_pipe until the signal is aborted or this object is closed, leaving the event loop free. `fmt` chooses
+   * among the fields as Python's format does: {0} the task, {1} its pid, {2} the CPU, {3} the flags, {4} the time, {5} the
+   * message.
    */
-  tracePrint(fmt?: string): void {
-    this.#tracePipe().print(fmt);
+  tracePrint(fmt?: string, options: TraceOptions = {}): Promise<void> {
+    return this.#tracePipe().print(fmt, options);
   }
 
   /** The lines of trace_pipe as they come, without polling: `for await (const line of b.trace({ signal }))`. */

@@ -18,6 +18,7 @@ const NO_LIMIT = 0xffffffff;
 export class Poller<Reader extends NativeRecordReader = NativeRecordReader> {
   readonly reader: Reader;
   readonly #what: string;
+  readonly #opener: string;
   readonly #rings = new Map<number, PolledRing>();
   readonly #buffer = new DrainBuffer();
   /** The ring that #buffer was filled from, and the part of it that is still to be delivered. */
@@ -27,9 +28,10 @@ export class Poller<Reader extends NativeRecordReader = NativeRecordReader> {
   #delivering = false;
   #closed = false;
 
-  /** `what` names the buffers in messages: 'ring buffer'. The poller closes `reader`. */
-  constructor(what: string, reader: Reader) {
+  /** `what` names the buffers in messages, `opener` the method that opens one. The poller closes `reader`. */
+  constructor(what: string, opener: string, reader: Reader) {
     this.#what = what;
+    this.#opener = opener;
     this.reader = reader;
   }
 
@@ -84,7 +86,7 @@ export class Poller<Reader extends NativeRecordReader = NativeRecordReader> {
     }
     if (this.#rings.size === 0) {
       throw new BCCError('ERR_BCC_NO_BUFFER', `no ${this.#what} is open, so there is nothing to poll`, {
-        hint: `open one first, with ${this.#what === 'ring buffer' ? 'openRingBuffer' : 'openPerfBuffer'}(callback) on its table`,
+        hint: `open one first, with ${this.#opener}(callback) on its table`,
       });
     }
   }

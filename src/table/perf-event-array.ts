@@ -3,14 +3,14 @@ import { BCCError, errnoText, isNativeError, privilegeHint } from '../errors';
 import { BatchStream } from '../events/batch-stream';
 import { EventStream, type EventStreamOptions } from '../events/event-stream';
 import type { Loss } from '../events/loss';
-import { Poller } from '../events/poller';
+import { PerfManager } from '../events/perf-manager';
 import type { RecordSource, RecordStream, RecordStreamOptions, StreamRing } from '../events/record-stream';
 import { onlineCpus } from '../kernel/cpus';
 import { perfEventAttr } from '../kernel/perf-attr';
 import { type NativeFd, type NativePerfReader, runtime } from '../native';
 import { claimConsumer, isConsumed, openFailure, streamOn } from './event-consumer';
 import { type EventDecoder, EventReader, type EventTypeOptions } from './event-type';
-import type { TableHost, TableSpec } from './spec';
+import type { TableSpec } from './spec';
 import { Table, type Untyped } from './table';
 import { tableError } from './table-error';
 
@@ -47,15 +47,6 @@ const EOPNOTSUPP = 95;
 /** The size that the kernel tells for a sample of `size` bytes. */
 export function perfRecordSize(size: number): number {
   return Math.ceil((size + RAW_HEADER) / RECORD_ALIGNMENT) * RECORD_ALIGNMENT - RAW_HEADER;
-}
-
-/** The poller of all perf buffers of one BCC object: what `perfBufferPoll` and `perfBufferConsume` turn. */
-export function perfPoller(host: TableHost): Poller<NativePerfReader> {
-  return host.shared('perf buffers', () => {
-    const poller = new Poller('perf buffer', new (runtime().PerfReader)());
-    host.onClose(() => poller.close());
-    return poller;
-  });
 }
 
 /**
@@ -95,22 +86,22 @@ export class PerfEventArrayTable<T = Untyped> extends Table {
     this.checkOpen();
     const release = claimConsumer(this.spec, 'perf buffer');
     let rings: StreamRing[];
-    const poller = perfPoller(this.spec.host);
+    const manager = PerfManager.of(this.spec.host);
     try {
-      rings = this.#addRings(poller.reader, ringOptions);
+      rings = this.#addRings(manager.reader, ringOptions);
     } catch (error) {
       release();
       throw openFailure(this.spec, 'perf buffer', error);
     }
     for (const { index, cpu } of rings) {
-      poller.add(index, {
+      manager.add(index, {
         // Only a ring buffer's callback can stop a poll by what it returns.
         record: (data, size) => void callback(cpu!, data, size),
         lost: lostCb && ((count) => lostCb(count)),
       });
     }
     this.#close = () => {
-      for (const { index } of rings) poller.remove(index);
+      for (const { index } of rings) manager.remove(index);
       release();
     };
   }

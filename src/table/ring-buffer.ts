@@ -1,25 +1,16 @@
 import { BatchStream } from '../events/batch-stream';
 import { EventStream, type EventStreamOptions } from '../events/event-stream';
 import type { Loss } from '../events/loss';
-import { Poller } from '../events/poller';
 import type { RecordSource, RecordStreamOptions } from '../events/record-stream';
-import { type NativeRingReader, runtime } from '../native';
+import { RingManager } from '../events/ring-manager';
+import { runtime } from '../native';
 import { claimConsumer, isConsumed, openFailure, streamOn } from './event-consumer';
 import { type EventDecoder, EventReader, type EventTypeOptions } from './event-type';
-import type { TableHost, TableSpec } from './spec';
+import type { TableSpec } from './spec';
 import { Table, type Untyped } from './table';
 
 /** Called for each event; `data` is valid during the call only. A negative number stops the poll. */
 export type RingBufferCallback<Context = undefined> = (ctx: Context, data: Buffer, size: number) => number | void;
-
-/** The poller of all ring buffers of one BCC object: what `ringBufferPoll` and `ringBufferConsume` turn. */
-export function ringPoller(host: TableHost): Poller<NativeRingReader> {
-  return host.shared('ring buffers', () => {
-    const poller = new Poller('ring buffer', new (runtime().RingReader)());
-    host.onClose(() => poller.close());
-    return poller;
-  });
-}
 
 /**
  * A ring buffer (BPF_RINGBUF_OUTPUT, Linux 5.8): one queue of events for all CPUs, in order. It has one consumer at a
@@ -53,11 +44,11 @@ export class RingBufferTable<T = Untyped> extends Table {
     this.checkOpen();
     const release = claimConsumer(this.spec, 'ring buffer');
     try {
-      const poller = ringPoller(this.spec.host);
-      const index = poller.reader.add(this.getFd());
-      poller.add(index, { record: (data, size) => callback(ctx as Context, data, size) });
+      const manager = RingManager.of(this.spec.host);
+      const index = manager.reader.add(this.getFd());
+      manager.add(index, { record: (data, size) => callback(ctx as Context, data, size) });
       this.#close = () => {
-        poller.remove(index);
+        manager.remove(index);
         release();
       };
     } catch (error) {
