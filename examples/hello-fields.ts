@@ -14,8 +14,9 @@ attachSyscall(b, 'clone', 'hello');
 console.log(`${'TIME(s)'.padEnd(18)} ${'COMM'.padEnd(16)} ${'PID'.padEnd(7)} MESSAGE`);
 const timer = setInterval(() => {
   for (;;) {
-    const [task, pid, , , timestamp, message] = b.traceFields({ nonblocking: true });
-    if (message === undefined || limit.reached) break;
+    const fields = b.traceFields({ nonblocking: true });
+    if (fields?.[5] === undefined || limit.reached) break;
+    const [task, pid, , , timestamp, message] = fields;
     limit.next();
     console.log(`${timestamp.toFixed(9).padEnd(18)} ${task.padEnd(16)} ${String(pid).padEnd(7)} ${message}`);
   }

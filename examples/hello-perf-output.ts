@@ -24,12 +24,12 @@ int hello(struct pt_regs *ctx) {
 attachSyscall(b, 'clone', 'hello');
 
 console.log(`${'TIME(s)'.padEnd(18)} ${'COMM'.padEnd(16)} ${'PID'.padEnd(7)} MESSAGE`);
-let first: bigint | undefined;
+let first = 0n;
 const starts = b.table('starts');
 starts.openPerfBuffer((_cpu, data) => {
   if (!limit.next()) return;
   const { ns, pid, comm } = starts.event(data);
-  first ??= ns;
+  if (first === 0n) first = ns;
   const seconds = Number(ns - first) / 1e9;
   console.log(`${seconds.toFixed(9).padEnd(18)} ${comm.padEnd(16)} ${String(pid).padEnd(7)} Hello, perf_output!`);
 });
