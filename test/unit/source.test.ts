@@ -1,0 +1,112 @@
+import {
+  annotateEvents,
+  findEventCalls,
+  findTableTraits,
+  generateAutoIncludes,
+  LOST_TABLE,
+  resolveExternTables,
+} from '../../src/program/source';
+
+describe('finding the calls that send events', () => {
+  const pointers = (text: string) => findEventCalls(text).map(({ table, method, pointer }) => [table, method, pointer]);
+
+  it('knows every method and which argument points at the event', () => {
+    const text = `
+      a.perf_submit(ctx, &data, sizeof(data));
+      b.perf_submit_skb(skb, skb->len, &meta, sizeof(meta));
+      c.ringbuf_output(&data, sizeof(data), 0);
+      struct t *e = d.ringbuf_reserve(sizeof(*e));
+      d.ringbuf_submit(e, 0);`;
+    expect(pointers(text)).toEqual([
+      ['a', 'perf_submit', '&data'],
+      ['b', 'perf_submit_skb', '&meta'],
+      ['c', 'ringbuf_output', '&data'],
+      ['d', 'ringbuf_reserve', undefined],
+      ['d', 'ringbuf_submit', 'e'],
+    ]);
+  });
+
+  it('sees calls behind return, else and brackets, and over several lines', () => {
+    expect(pointers('return e.perf_submit(ctx,\n  &d, sizeof(d));')).toEqual([['e', 'perf_submit', '&d']]);
+    expect(pointers('if (x) y(); else e.perf_submit(ctx, &a[f(1, 2)], 8);')).toEqual([
+      ['e', 'perf_submit', '&a[f(1, 2)]'],
+    ]);
+  });
+
+  it('leaves comments, strings, macros and members of other structs alone', () => {
+    const text = `
+      // e.perf_submit(ctx, &a, 1);
+      /* e.perf_submit(ctx, &b, 1); */
+      #define SEND(x) e.perf_submit(ctx, x, \\
+                      sizeof(*x))
+      bpf_trace_printk("e.perf_submit(ctx, &c, 1)");
+      s->e.perf_submit(ctx, &d, 1);`;
+    expect(findEventCalls(text)).toEqual([]);
+  });
+
+  it('gives up on a call that never ends', () => {
+    expect(findEventCalls('e.perf_submit(ctx, &a')).toEqual([]);
+  });
+});
+
+describe('annotating events', () => {
+  it('puts the event type into BTF beside each call and keeps the lines where they were', () => {
+    const text = 'int f(void *ctx) {\n  if (1) e.perf_submit(ctx, &d, sizeof(d));\n  return 0;\n}';
+    const { text: annotated, eventTables } = annotateEvents(text);
+    expect(eventTables).toEqual(['e']);
+    expect(annotated).toContain('struct ____btf_map___tsbcc_event_0');
+    expect(annotated).toContain('e.perf_submit(ctx, &d, sizeof(d)); })');
+    expect(annotated.split('\n')).toHaveLength(text.split('\n').length);
+  });
+
+  it('counts failures only where that is asked for', () => {
+    const text = 'r.ringbuf_output(&d, sizeof(d), 0); s.ringbuf_reserve(8);';
+    expect(annotateEvents(text).lostTables).toEqual([]);
+    const counted = annotateEvents(text, true);
+    expect(counted.lostTables).toEqual(['r', 's']);
+    expect(counted.text).toContain(`${LOST_TABLE}.increment(1)`);
+  });
+
+  it('returns a text without events unchanged', () => {
+    const text = 'BPF_HASH(h);\nint f(void *ctx) { h.increment(1); return 0; }';
+    expect(annotateEvents(text, true)).toEqual({ text, eventTables: [], lostTables: [] });
+  });
+});
+
+describe('what the table macros say', () => {
+  it('tells pins, templates, exports and externs', () => {
+    const traits = findTableTraits(`
+      BPF_TABLE_PINNED("hash", u64, u64, kept, 10, "/sys/fs/bpf/kept");
+      BPF_TABLE("hash:/sys/fs/bpf/raw", u64, u64, raw, 10);
+      BPF_ARRAY_OF_MAPS(outer, "inner", 10);
+      BPF_HASH_OF_MAPS(named, struct k, "inner", 10);
+      BPF_TABLE_PUBLIC("hash", u64, struct { int a, b; }, pub, 10);
+      BPF_TABLE_SHARED("array", int, u64, shared, 10);
+      BPF_TABLE("extern", int, u64, there, 10);
+      BPF_QUEUESTACK_PINNED("queue", q, u64, 10, 0, "/sys/fs/bpf/q");
+      BPF_HASH(plain);`);
+    expect(Object.fromEntries(traits)).toEqual({
+      kept: { pinned: '/sys/fs/bpf/kept' },
+      raw: { pinned: '/sys/fs/bpf/raw' },
+      outer: { innerMap: 'inner' },
+      named: { innerMap: 'inner' },
+      pub: { exported: true },
+      shared: { exported: true },
+      there: { extern: true },
+      q: { pinned: '/sys/fs/bpf/q' },
+    });
+  });
+
+  it('makes an extern table the type that is exported, and leaves unknown ones', () => {
+    const text = 'BPF_TABLE("extern", int, struct pair(a, b), one, 10);\nBPF_TABLE("extern", u64, u64, two, 10);';
+    const resolved = resolveExternTables(text, (name) => (name === 'one' ? 'array' : undefined));
+    expect(resolved).toBe(text.replace('"extern", int', '"array", int'));
+  });
+});
+
+it('chooses includes by the words of a program', () => {
+  expect(generateAutoIncludes(['struct', 'bio', 'sk_buff'])).toBe(
+    '#include <linux/blkdev.h>\n#include <linux/netdevice.h>\n',
+  );
+  expect(generateAutoIncludes(['u64'])).toBe('');
+});
