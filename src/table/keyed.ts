@@ -3,6 +3,7 @@ import { BPFUpdateFlag } from '../constants';
 import { isNativeError, TableError } from '../errors';
 import { ByteSource, type Codec, codecFor } from '../layout/codec';
 import type { Layout } from '../layout/layout';
+import { sprintf, sscanf } from '../layout/sprintf';
 import { type NativeMapAccess, type NativeMapScan, runtime } from '../native';
 import {
   type Histogram,
@@ -233,6 +234,31 @@ export abstract class KeyedTable<K = Untyped, L = Untyped> extends Table {
         },
       );
     }
+  }
+
+  /** A key as BCC's text (`{ 0x1 "sh" }`), which {@link keyScanf} reads. */
+  keySprintf(key: K): string {
+    this.encodeKey(key, this.key, 0);
+    return sprintf(this.keyLayout, this.key);
+  }
+
+  /** A leaf (in per-CPU tables: one CPU's) as BCC's text, which {@link leafScanf} reads. */
+  leafSprintf(leaf: unknown): string {
+    const target = new ByteSource(new Uint8Array(this.leafSize));
+    this.encode('leaf', this.leafCodec, leaf, target, 0);
+    return sprintf(this.leafLayout, target);
+  }
+
+  keyScanf(text: string): K {
+    const target = new ByteSource(new Uint8Array(this.keySize));
+    sscanf(this.keyLayout, text, target);
+    return this.decodeKey(target, 0);
+  }
+
+  leafScanf(text: string): unknown {
+    const target = new ByteSource(new Uint8Array(this.leafSize));
+    sscanf(this.leafLayout, text, target);
+    return this.leafCodec.decode(target, 0);
   }
 
   /**

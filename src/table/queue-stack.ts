@@ -1,5 +1,6 @@
 import { BPFUpdateFlag } from '../constants';
 import { ByteSource, type Codec, codecFor } from '../layout/codec';
+import { sprintf, sscanf } from '../layout/sprintf';
 import { type NativeMapAccess, runtime } from '../native';
 import { checkSize, type UpdateMode, updateFlags } from './keyed';
 import type { TableSpec } from './spec';
@@ -54,6 +55,19 @@ export class QueueStackTable<L = Untyped> extends Table {
       leaves.push(this.#result('values', errno)!);
     }
     return leaves;
+  }
+
+  /** A leaf as BCC's text, which {@link leafScanf} reads. */
+  leafSprintf(leaf: L): string {
+    const target = new ByteSource(new Uint8Array(this.leafSize));
+    this.#encode(leaf, target);
+    return sprintf(this.leafLayout, target);
+  }
+
+  leafScanf(text: string): L {
+    const target = new ByteSource(new Uint8Array(this.leafSize));
+    sscanf(this.leafLayout, text, target);
+    return this.#codec.decode(target, 0);
   }
 
   #open(): NativeMapAccess {

@@ -2,6 +2,7 @@ import { type InspectOptionsStylized, inspect } from 'node:util';
 import { BPFMapType } from '../constants';
 import { ClosedError } from '../errors';
 import type { Layout } from '../layout/layout';
+import type { AnyTable, OpenOptions } from './factory';
 import { StandaloneHost } from './host';
 import type { TableSpec } from './spec';
 
@@ -47,6 +48,16 @@ export abstract class Table {
     this.flags = spec.flags;
     this.keyLayout = spec.keyLayout;
     this.leafLayout = spec.leafLayout;
+  }
+
+  /**
+   * The table that another program, or an earlier run, pinned at `path`. Types that are not given come from the map's
+   * own BTF; where it has none, keys and leaves are Uint8Arrays. `close()` releases it.
+   * @throws BCCError `ERR_BCC_PIN` where nothing is pinned there, TableError `ERR_BCC_TABLE_TYPE` where it is no map
+   */
+  static fromPin(path: string, options?: OpenOptions): AnyTable {
+    // Loaded here and not above: all kinds of table extend this class, and pin.ts knows all kinds.
+    return (require('./pin') as typeof import('./pin')).fromPin(path, options);
   }
 
   /** `HASH`, `ARRAY`, …: the kernel's name of the map's type. */
