@@ -110,6 +110,8 @@ export class Btf {
   readonly base: Btf | undefined;
   /** Ids run from 0 (void) to `typeCount - 1`, the base's first. */
   readonly typeCount: number;
+  /** The blob itself. */
+  readonly bytes: Uint8Array;
   readonly #bytes: Buffer;
   readonly #view: DataView;
   /** Where each of this blob's own types begins. */
@@ -124,6 +126,7 @@ export class Btf {
 
   constructor(blob: Uint8Array, base?: Btf) {
     this.base = base;
+    this.bytes = blob;
     this.#bytes = Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength);
     this.#view = new DataView(blob.buffer, blob.byteOffset, blob.byteLength);
     if (blob.byteLength < HEADER_SIZE) throw broken(`${blob.byteLength} bytes are too few for its header`);

@@ -18,7 +18,7 @@ export function compileBtf(text: string): Btf {
     const source = join(directory, 'bpf.c');
     const object = join(directory, 'bpf.o');
     writeFileSync(source, text);
-    run(clang!, ['-target', 'bpf', '-w', '-g', '-O0', '-c', source, '-o', object]);
+    run(clang!, ['-target', 'bpf', '-w', '-g', '-O2', '-c', source, '-o', object]);
     return new Btf(sectionOf(readFileSync(object), '.BTF'));
   });
 }
