@@ -1,13 +1,23 @@
-import { accessSync, constants, readFileSync, statSync } from 'node:fs';
-import * as path from 'node:path';
+import { readFileSync } from 'node:fs';
 import { BPFAttachType, BPFProgType } from '../constants';
 import { AttachError, BCCError, didYouMean, isNativeError, UnsupportedError } from '../errors';
+import { resolveBinary } from '../kernel/binaries';
 import { ElfFile } from '../kernel/elf';
 import { perfEventAttr } from '../kernel/perf-attr';
-import { pathInProcess, requireProcess } from '../kernel/processes';
+import { requireProcess } from '../kernel/processes';
 import { symbolTable } from '../kernel/symbol-table';
 import { type NativeFd, runtime } from '../native';
-import { attachFailure, EBADF, EINVAL, ENOENT, ENOTSUPP, EOPNOTSUPP, ESRCH, type Meanings } from './failure';
+import {
+  attachFailure,
+  EBADF,
+  EINVAL,
+  ENOENT,
+  ENOTSUPP,
+  EOPNOTSUPP,
+  ESRCH,
+  type Meanings,
+  releaseAll,
+} from './failure';
 import { type AttachableProgram, OwnedLink } from './link';
 import { openProgramEvent } from './tracing-event';
 
@@ -25,6 +35,8 @@ import { openProgramEvent } from './tracing-event';
  * ERR_BCC_PROCESS      there is no such process (ESRCH)
  * ERR_BCC_UNSUPPORTED  the kernel has no uprobes
  */
+
+export { findExe, findLibrary } from '../kernel/binaries';
 
 /** Whether the program runs where a function is entered or where it returns. */
 export type UprobeKind = 'uprobe' | 'uretprobe';
@@ -58,6 +70,8 @@ export interface UprobeTarget {
 /** What an attach call comes to: found before anything is attached. */
 export interface UprobePlan {
   kind: UprobeKind;
+  /** What its link is called, where that is not the kind: `usdt`. */
+  linkKind?: string;
   /** The file, as this process reaches it. */
   path: string;
   /** -1 for every process. */
@@ -71,6 +85,8 @@ export interface UprobePlan {
    * attach type BPFAttachType.TRACE_UPROBE_MULTI, and serves for nothing else then.
    */
   multi: boolean;
+  /** Called before attaching; what it returns is called once all is detached, or where attaching failed. */
+  prepare?: () => () => void;
 }
 
 /** The name BCC gives a uprobe's event: `p_` or `r_`, the path, the offset in the file, and the pid if there is one. */
@@ -118,8 +134,8 @@ export class UprobeLink extends OwnedLink {
   readonly pid: number;
   readonly #holder: Holder;
 
-  constructor(program: AttachableProgram, plan: UprobePlan, holder: Holder) {
-    super(plan.kind, plan.label, program.name, () => holder.close());
+  constructor(program: AttachableProgram, plan: UprobePlan, holder: Holder, release: () => void) {
+    super(plan.linkKind ?? plan.kind, plan.label, program.name, release);
     this.path = plan.path;
     this.pid = plan.pid;
     this.#holder = holder;
@@ -158,8 +174,14 @@ export function attachUprobes(
   plan: UprobePlan,
   options: { multi?: boolean } = {},
 ): UprobeLink {
-  const holder = options.multi ? new MultiHolder(program, plan) : new SingleHolder(program, plan);
-  return new UprobeLink(program, plan, holder);
+  const undo = plan.prepare?.();
+  try {
+    const holder = options.multi ? new MultiHolder(program, plan) : new SingleHolder(program, plan);
+    return new UprobeLink(program, plan, holder, () => releaseAll([() => holder.close(), () => undo?.()]));
+  } catch (error) {
+    undo?.();
+    throw error;
+  }
 }
 
 /** What holds the attachments of one link. */
@@ -372,21 +394,6 @@ function checkOptions(kind: UprobeKind, options: UprobeOptions): void {
   if (pid !== -1) requireProcess(pid);
 }
 
-/** The file that a name means, as this process reaches it: for a pid, through that process's own root. */
-function resolveBinary(name: string, pid: number): string {
-  const inside = (file: string) => (pid === -1 ? file : pathInProcess(pid, file));
-  if (name.includes('/')) return inside(path.resolve(name));
-  const found = runtime().findLibrary(name, pid === -1 ? 0 : pid) ?? findExe(name, pid);
-  if (found !== null) return inside(found);
-  const short = name.replace(/^lib/, '').replace(/\.so.*$/, '');
-  throw new BCCError('ERR_BCC_LIBRARY', `there is no library or executable named ${name}`, {
-    hint:
-      short !== name && runtime().findLibrary(short, 0) !== undefined
-        ? `did you mean ${short}? libraries are named without "lib" and ".so"`
-        : 'give its path, or a short name as the linker takes it ("c" for libc.so.6)',
-  });
-}
-
 function offsetOf(file: string, { sym, addr, symOff = 0 }: UprobeOptions): bigint {
   return ElfFile.with(file, (elf) => {
     let address: bigint;
@@ -465,26 +472,4 @@ export function getUserFunctions(name: string, symRe: string | RegExp): Set<stri
 /** The addresses of the functions that fit, each once: several names may belong to one function. */
 export function getUserAddresses(name: string, symRe: string | RegExp): Set<bigint> {
   return new Set(getUserFunctionsAndAddresses(name, symRe).map(([, address]) => address));
-}
-
-/** The path of lib<libname>.so: as the process has it mapped if a pid is given, else as the loader would find it. */
-export function findLibrary(libname: string, pid = -1): string | null {
-  if (pid !== -1) requireProcess(pid);
-  return runtime().findLibrary(libname, pid === -1 ? 0 : pid) ?? null;
-}
-
-/** The path of an executable: as it is where it holds a slash, else of the first in PATH; null where there is none. */
-export function findExe(binPath: string, pid = -1): string | null {
-  const isExecutable = (file: string) => {
-    try {
-      const reachable = pid === -1 ? file : pathInProcess(pid, path.resolve(file));
-      accessSync(reachable, constants.X_OK);
-      return statSync(reachable).isFile();
-    } catch {
-      return false;
-    }
-  };
-  if (binPath.includes('/')) return isExecutable(binPath) ? binPath : null;
-  const folders = (process.env.PATH ?? '').split(path.delimiter).filter((folder) => folder !== '');
-  return folders.map((folder) => path.join(folder, binPath)).find(isExecutable) ?? null;
 }

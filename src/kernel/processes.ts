@@ -6,6 +6,7 @@ export interface ProcessMapping {
   start: bigint;
   /** The first address behind it. */
   end: bigint;
+  writable: boolean;
   executable: boolean;
   /** Where in the file it begins. */
   offset: bigint;
@@ -82,6 +83,7 @@ export function parseMappings(text: string): ProcessMapping[] {
     mappings.push({
       start: BigInt(`0x${start}`),
       end: BigInt(`0x${end}`),
+      writable: permissions![1] === 'w',
       executable: permissions![2] === 'x',
       offset: BigInt(`0x${offset}`),
       inode: Number(inode),
