@@ -632,28 +632,28 @@ export class BCC implements Disposable {
   }
 
   /** Opens trace_pipe, where bpf_trace_printk writes: {@link TracePipe}. Every reader of a line takes it from the others. */
-  traceOpen({ nonblocking = false }: { nonblocking?: boolean } = {}): TracePipe {
-    const pipe = this.#tracePipe();
-    pipe.open({ nonblocking });
-    return pipe;
+  traceOpen(options: TraceReadOptions = {}): TracePipe {
+    return this.#tracePipe().open(options);
   }
 
   /** The next line of trace_pipe; with `nonblocking`, undefined where none is there. */
-  traceReadline({ nonblocking = false }: { nonblocking?: boolean } = {}): string | undefined {
-    return this.#tracePipe().readline({ nonblocking });
-  }
-
-  /** The next line of trace_pipe in its parts; with `nonblocking`, six times undefined where none is there. */
-  traceFields(options: { nonblocking?: false }): TraceFields;
-  traceFields(options?: { nonblocking?: boolean }): TraceFields | NoTraceFields;
-  traceFields({ nonblocking = false }: { nonblocking?: boolean } = {}): TraceFields | NoTraceFields {
-    return this.#tracePipe().fields({ nonblocking });
+  traceReadline(options: TraceReadOptions = {}): string | undefined {
+    return this.#tracePipe().readline(options);
   }
 
   /**
-   * Prints trace_pipe until the signal is aborted or this object is closed, leaving the event loop free. `fmt` chooses
-   * among the fields as Python's format does: {0} the task, {1} its pid, {2} the CPU, {3} the flags, {4} the time, {5} the
-   * message.
+   * The next message of trace_pipe in its parts: task, pid, cpu, flags, seconds since boot, text. With `nonblocking`, six
+   * times undefined where none is there.
+   */
+  traceFields(options?: { nonblocking?: false }): TraceFields;
+  traceFields(options?: TraceReadOptions): TraceFields | NoTraceFields;
+  traceFields(options: TraceReadOptions = {}): TraceFields | NoTraceFields {
+    return this.#tracePipe().fields(options);
+  }
+
+  /**
+   * Prints trace_pipe as it comes, until `close()` or the signal. `fmt` chooses among the fields as Python's format does:
+   * {0} the task, {1} its pid, {2} the CPU, {3} the flags, {4} the time, {5} the message.
    */
   tracePrint(fmt?: string, options: TraceOptions = {}): Promise<void> {
     return this.#tracePipe().print(fmt, options);

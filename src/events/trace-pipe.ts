@@ -111,7 +111,7 @@ export class TracePipe {
   }
 
   /** The next line that is a message, in its parts. */
-  fields(options: { nonblocking?: false }): TraceFields;
+  fields(options?: { nonblocking?: false }): TraceFields;
   fields(options?: TraceReadOptions): TraceFields | NoTraceFields;
   fields(options: TraceReadOptions = {}): TraceFields | NoTraceFields {
     for (;;) {
