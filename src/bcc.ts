@@ -41,11 +41,18 @@ import {
   type UprobePlan,
   uprobeLabel,
 } from './attach/uprobe';
+import { planUsdt } from './attach/usdt';
 import { BPFAttachType, BPFProgType, Debug } from './constants';
 import { AttachError, BCCError, ClosedError, didYouMean } from './errors';
 import { PerfManager } from './events/perf-manager';
 import { RingManager } from './events/ring-manager';
-import { type NoTraceFields, type TraceFields, type TraceOptions, TracePipe } from './events/trace-pipe';
+import {
+  type NoTraceFields,
+  type TraceFields,
+  type TraceOptions,
+  TracePipe,
+  type TraceReadOptions,
+} from './events/trace-pipe';
 import {
   features,
   kernelEnumHasVal,
@@ -78,16 +85,16 @@ import type { CompileRequest } from './program/compile';
 import type { CompiledProgram } from './program/compiled';
 import { disassemble } from './program/disassemble';
 import type { BPFFunction } from './program/function';
-import { exportedTable, type MapSpec } from './program/maps';
+import type { MapSpec } from './program/maps';
 import { ProgramModule } from './program/module';
-import { generateAutoIncludes, LOST_TABLE, resolveExternTables, tableMacroType } from './program/source';
+import { generateAutoIncludes, LOST_TABLE } from './program/source';
 import { buildSymbols, ksym, ksymname, sym } from './symbols';
 import { decodeTable } from './table/decode-table';
 import { type AnyTable, createTable, type TableOptions } from './table/factory';
 import { pin } from './table/pin';
 import type { Int64Mode, TableHost, TableSpec } from './table/spec';
 import type { Untyped } from './table/table';
-import type { USDT } from './usdt';
+import { type USDT, usdtText } from './usdt';
 
 /** How a program is made: every field is optional, but one of `text`, `srcFile` and `program` must be there. */
 export interface BCCOptions {
@@ -127,7 +134,7 @@ export interface BCCOptions {
 export type ProgType = number;
 
 const ANY_KPROBE = ['kprobe', 'kretprobe'];
-const ANY_UPROBE = ['uprobe', 'uretprobe'];
+const ANY_UPROBE = ['uprobe', 'uretprobe', 'usdt'];
 const ANY_TRACEPOINT = ['tracepoint'];
 
 /**
@@ -732,9 +739,9 @@ export class BCC implements Disposable {
   // USDT and autoload
 
   #attachUsdt(usdt: USDT, ignorePid: boolean): void {
-    for (const { fnName, plan, label } of usdt.attachments({ ignorePid })) {
-      this.#module.compiled(fnName);
-      this.#addUprobes(fnName, plan, label);
+    for (const plan of planUsdt(usdt, { ignorePid })) {
+      this.#module.compiled(plan.fnName);
+      this.#addUprobes(plan.fnName, plan, plan.label);
     }
   }
 
@@ -917,13 +924,9 @@ function readSource(name: string, option: string): string {
 function requestOf(options: BCCOptions): CompileRequest {
   const { text, srcFile, hdrFile, usdtContexts = [] } = options;
   const header = hdrFile === undefined ? '' : `${readSource(hdrFile, 'hdrFile')}\n`;
-  const source = text ?? readSource(srcFile!, 'srcFile');
   return {
-    text: resolveExternTables(source, (name) => {
-      const exported = exportedTable(name);
-      return exported && tableMacroType(exported.type);
-    }),
-    prelude: header + usdtContexts.map((usdt) => usdt.getText()).join(''),
+    text: text ?? readSource(srcFile!, 'srcFile'),
+    prelude: header + usdtText(usdtContexts),
     cflags: options.cflags ?? [],
     debug: options.debug ?? 0,
     allowRlimit: options.allowRlimit ?? true,

@@ -25,3 +25,10 @@ export type { CompiledProgram } from './program/compiled';
 export { BPFFunction } from './program/function';
 export { SymbolCache } from './symbols';
 export { Table } from './table/table';
+export {
+  USDT,
+  type USDTOptions,
+  USDTProbe,
+  USDTProbeArgument,
+  USDTProbeLocation,
+} from './usdt';

@@ -9,7 +9,15 @@ import { Btf } from '../layout/btf';
 import { type ChildRequest, type ChildResult, NEXT_TEXT } from './compile-child';
 import type { CompiledEvent, CompiledFunction, CompiledProgram, CompiledTable, MapRelocation } from './compiled';
 import { explainCompileFailure } from './diagnostics';
-import { annotateEvents, EVENT_STRUCT_PREFIX, findTableTraits, lostTableDefinition } from './source';
+import { exportedTable } from './maps';
+import {
+  annotateEvents,
+  EVENT_STRUCT_PREFIX,
+  findTableTraits,
+  lostTableDefinition,
+  resolveExternTables,
+  tableMacroType,
+} from './source';
 
 export interface CompileRequest {
   /** The program's C text. */
@@ -43,15 +51,21 @@ export interface CompileJob {
 
 /** Finds the headers and writes the text that the compiler will see. */
 export function prepareCompile(request: CompileRequest): CompileJob {
-  const annotated = annotateEvents(request.text, request.countLost);
+  const text = resolveExternTables(request.text, (table) => {
+    const exported = exportedTable(table);
+    return exported && tableMacroType(exported.type);
+  });
+  const annotated = annotateEvents(text, request.countLost);
   let prelude = request.prelude;
   if (annotated.lostTables.length > 0) prelude += `${lostTableDefinition(annotated.lostTables.length)}\n`;
   if (prelude !== '' && !prelude.endsWith('\n')) prelude += '\n';
-  const includeDirs = request.cflags.filter((flag) => flag.startsWith('-I')).map((flag) => flag.slice(2));
-  const headers = resolveHeaders(request.headers, prelude + request.text, { ...request.kernel, includeDirs });
+  const headers = resolveHeaders(request.headers, prelude + text, {
+    ...request.kernel,
+    cflags: request.cflags,
+  });
   const texts = [prelude + annotated.text];
   // Counting lost events is asked for: a program that does not compile with it must not run without.
-  if (annotated.eventTables.length > 0 && annotated.lostTables.length === 0) texts.push(prelude + request.text);
+  if (annotated.eventTables.length > 0 && annotated.lostTables.length === 0) texts.push(prelude + text);
   return {
     request,
     texts,

@@ -1,0 +1,306 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { BCC, BPFProgType, type CompileError, type LoadError } from '../../src';
+import { runtime } from '../../src/native';
+import { requireRoot, runProcess } from '../helpers';
+
+requireRoot();
+
+/** One program for most tests below: compiling is what takes the time. */
+const TEXT = `
+#include <linux/sched.h>
+struct point { s16 x; s16 y; };
+enum shape { ROUND = 1, SQUARE = 7 };
+typedef struct {
+  u64 ts;
+  u32 pid;
+  char comm[TASK_COMM_LEN];
+  int low : 3;
+  unsigned high : 5;
+  enum shape shape;
+  struct point corners[2];
+  union { u32 word; u8 bytes[4]; };
+} event_t;
+struct small { u32 only; };
+
+BPF_PERF_OUTPUT(perf);
+BPF_RINGBUF_OUTPUT(ring, 1 << 4);
+BPF_RINGBUF_OUTPUT(mixed, 1 << 4);
+BPF_RINGBUF_OUTPUT(bare, 1 << 4);
+BPF_HASH(calls, u32, u64);
+
+static void fill(event_t *e) {
+  e->ts = bpf_ktime_get_ns();
+  e->pid = bpf_get_current_pid_tgid() >> 32;
+  bpf_get_current_comm(&e->comm, sizeof(e->comm));
+  e->low = -3;
+  e->high = 21;
+  e->shape = SQUARE;
+  e->corners[0].x = -1;
+  e->corners[0].y = 2;
+  e->corners[1].x = 300;
+  e->corners[1].y = -400;
+  e->word = 0x04030201;
+}
+
+int send(void *ctx) {
+  event_t e = {};
+  fill(&e);
+  perf.perf_submit(ctx, &e, sizeof(e));
+  event_t *r = ring.ringbuf_reserve(sizeof(event_t));
+  if (r) {
+    __builtin_memcpy(r, &e, sizeof(e));
+    ring.ringbuf_submit(r, 0);
+  }
+  struct small s = { .only = e.pid };
+  if (mixed.ringbuf_output(&s, sizeof(s), 0) == 0) mixed.ringbuf_output(&e, sizeof(e), 0);
+  u64 now = e.ts;
+  bare.ringbuf_output(&now, sizeof(now), 0);
+  calls.increment(e.pid);
+  return 0;
+}
+
+int unbounded(void *ctx) {
+  u64 *p = (u64 *)ctx;
+  return *(int *)(p + bpf_get_prandom_u32());
+}
+`;
+
+const tp = 'syscalls:sys_enter_sync';
+
+const expectedEvent = (pid: number) => ({
+  ts: expect.any(BigInt),
+  pid,
+  comm: 'sync',
+  low: -3,
+  high: 21,
+  shape: 7,
+  corners: [
+    { x: -1, y: 2 },
+    { x: 300, y: -400 },
+  ],
+  word: 0x04030201,
+  bytes: Uint8Array.of(1, 2, 3, 4),
+});
+
+describe.each([
+  ['compiled afresh', { cache: false }],
+  ['from the cache', { cache: path.join(tmpdir(), `tsbcc-test-${process.pid}`) }],
+])('a program %s', (_how, options) => {
+  const cached = options.cache !== false;
+  let b: BCC;
+  beforeAll(() => {
+    if (cached) new BCC({ text: TEXT, ...options }).close();
+    b = new BCC({ text: TEXT, ...options });
+    b.attachTracepoint({ tp, fnName: 'send' });
+  });
+  afterAll(() => {
+    b.close();
+    if (cached) rmSync(options.cache as string, { recursive: true });
+  });
+
+  it('tells how it came about', () => {
+    expect(b.compiledBy).toBe(cached ? 'cache' : 'process');
+    expect(b.functions).toEqual(['send', 'unbounded']);
+    expect(Object.keys(b.tables)).toEqual(['bare', 'calls', 'mixed', 'perf', 'ring']);
+  });
+
+  it('sends typed structs through perf and ring buffers, as the compiler laid them out', () => {
+    const perf = b.table('perf');
+    const ring = b.table('ring');
+    const events: unknown[] = [];
+    perf.openPerfBuffer((_cpu: number, data: Buffer) => events.push(perf.event(data)));
+    ring.openRingBuffer((_ctx: unknown, data: Buffer) => void events.push(ring.event(data)));
+    const pid = runProcess('/bin/sync');
+    b.perfBufferPoll(1000);
+    b.ringBufferPoll(1000);
+    const own = events.filter((event) => (event as { pid: number }).pid === pid);
+    expect(own).toEqual([expectedEvent(pid), expectedEvent(pid)]);
+  });
+
+  it('tells two structs on one table apart by their size, and reads a bare u64', () => {
+    const mixed = b.table('mixed');
+    const bare = b.table('bare');
+    const seen: unknown[] = [];
+    mixed.openRingBuffer((_ctx: unknown, data: Buffer) => void seen.push(mixed.event(data)));
+    bare.openRingBuffer((_ctx: unknown, data: Buffer) => void seen.push(bare.event(data)));
+    b.ringBufferConsume();
+    seen.length = 0;
+    const pid = runProcess('/bin/sync');
+    b.ringBufferPoll(1000);
+    expect(seen).toEqual([{ only: pid }, expectedEvent(pid), expect.any(BigInt)]);
+  });
+
+  it('counts in a table that reads as a Map', () => {
+    const pid = runProcess('/bin/sync');
+    expect(b.table('calls').get(pid)).toBe(1n);
+    expect(new Map(b.table('calls')).get(pid)).toBe(1n);
+  });
+
+  it('explains what the verifier refuses, in the words and lines of the program', () => {
+    expect(() => b.loadFunc('unbounded', BPFProgType.TRACEPOINT)).toThrow(
+      expect.objectContaining({ name: 'LoadError', errno: 13, log: expect.stringContaining('processed') }),
+    );
+    try {
+      b.loadFunc('unbounded', BPFProgType.TRACEPOINT);
+    } catch (error) {
+      expect((error as LoadError).message).toContain('return *(int *)(p + bpf_get_prandom_u32());');
+    }
+  });
+
+  it('names the nearest function or table for one that does not exist', () => {
+    expect(() => b.attachTracepoint({ tp, fnName: 'sent' })).toThrow(
+      /has no function "sent"[\s\S]*did you mean send\?/,
+    );
+    expect(() => b.table('cals')).toThrow(/has no table "cals"[\s\S]*did you mean calls\?/);
+  });
+});
+
+it('decodes 64-bit integers as numbers on request', () => {
+  using b = new BCC({ text: 'BPF_HASH(h, u64, s64);', int64: 'number' });
+  const h = b.table('h');
+  h.set(5, -7);
+  expect([...h]).toEqual([[5, -7]]);
+  expect(() => h.set(2 ** 53, 1)).toThrow(RangeError);
+});
+
+it('attaches functions by their names alone', () => {
+  using b = new BCC(`
+    BPF_HASH(seen, u32, u64);
+    int tracepoint__syscalls__sys_enter_sync(void *ctx) { seen.increment(bpf_get_current_pid_tgid() >> 32); return 0; }
+    int raw_tracepoint__sys_exit(void *ctx) { return 0; }`);
+  expect(b.links.map(({ kind, target }) => `${kind} ${target}`)).toEqual([
+    'raw_tracepoint sys_exit',
+    'tracepoint syscalls:sys_enter_sync',
+  ]);
+  const pid = runProcess('/bin/sync');
+  expect(b.table('seen').get(pid)).toBe(1n);
+});
+
+it('leaves nothing in the kernel when it is closed', () => {
+  const b = new BCC(`BPF_ARRAY(a, u64, 1); int f(void *ctx) { return 0; }`);
+  b.attachTracepoint({ tp, fnName: 'f' });
+  const program = b.loadFunc('f', BPFProgType.TRACEPOINT).id;
+  const map = runtime().mapInfo(b.table('a').getFd()).id;
+  expect(runtime().ids('program')).toContain(program);
+  expect(runtime().ids('map')).toContain(map);
+  b.close();
+  b.close();
+  expect(b.closed).toBe(true);
+  expect(() => b.table('a')).toThrow(expect.objectContaining({ code: 'ERR_BCC_CLOSED' }));
+  // Programs and their maps are freed after a grace period.
+  const deadline = Date.now() + 5000;
+  while (Date.now() < deadline && runtime().ids('map').includes(map)) spawnSync('sleep', ['0.05']);
+  expect(runtime().ids('program')).not.toContain(program);
+  expect(runtime().ids('map')).not.toContain(map);
+});
+
+describe('compile errors', () => {
+  const failure = (text: string, options = {}): CompileError => {
+    try {
+      new BCC({ text, ...options }).close();
+    } catch (error) {
+      return error as CompileError;
+    }
+    throw new Error('it compiled');
+  };
+
+  it("stand in the user's own lines and columns", () => {
+    const error = failure('BPF_PERF_OUTPUT(e);\nint f(void *ctx) {\n  int x = y;\n  return 0;\n}');
+    expect(error.name).toBe('CompileError');
+    expect(error.diagnostics).toContainEqual(
+      expect.objectContaining({ file: '/virtual/main.c', line: 3, column: 11, severity: 'error' }),
+    );
+    expect(error.message).toContain("undeclared identifier 'y'");
+  });
+
+  it('name a function that exists nowhere', () => {
+    expect(failure('int f(void *ctx) { return no_such_function(1); }').message).toContain('no_such_function');
+  });
+
+  it('come from a compiler that LLVM ends as well', () => {
+    const error = failure(
+      'int f(void *ctx) { volatile char big[2000]; big[bpf_get_prandom_u32() % 2000] = 1; return big[3]; }',
+    );
+    expect(error.name).toBe('CompileError');
+    expect(error.message).toMatch(/stack/);
+  });
+
+  it('are given before anything else for options that make no sense', () => {
+    expect(() => new BCC({ txt: 'x' } as never)).toThrow(/unknown option "txt": did you mean text\?/);
+    expect(() => new BCC(7 as never)).toThrow(TypeError);
+    expect(() => new BCC({ text: 'x', srcFile: 'y' })).toThrow(TypeError);
+    expect(() => new BCC({ srcFile: '/no/such/file.c' })).toThrow(/file\.c does not exist/);
+  });
+});
+
+describe('BCC.load', () => {
+  it('leaves the event loop free while it compiles', async () => {
+    let turns = 0;
+    const timer = setInterval(() => turns++, 5);
+    using b = await BCC.load({ text: 'BPF_HASH(h); int f(void *ctx) { return 0; }', cache: false });
+    clearInterval(timer);
+    expect(b.functions).toEqual(['f']);
+    expect(turns).toBeGreaterThan(5);
+  });
+
+  it('ends the compiler when it is aborted', async () => {
+    const signal = AbortSignal.timeout(50);
+    await expect(BCC.load({ text: 'BPF_HASH(h);', cache: false }, { signal })).rejects.toThrow(/abort/i);
+  });
+});
+
+describe('the cache', () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(path.join(tmpdir(), 'tsbcc-cache-'));
+  });
+  afterEach(() => rmSync(folder, { recursive: true, force: true }));
+  const text = 'BPF_HASH(h, u32, u32);';
+  const source = (options: object) => {
+    using b = new BCC({ text, cache: folder, ...options });
+    return b.compiledBy;
+  };
+
+  it('serves a program again, and not one with other flags', () => {
+    expect([source({}), source({}), source({ cflags: ['-DX=1'] })]).toEqual(['process', 'cache', 'process']);
+  });
+
+  it('compiles anew where an entry is damaged, a link, or writable by others', () => {
+    expect(source({})).toBe('process');
+    const [name] = readdirSync(folder);
+    const entry = path.join(folder, name!);
+    writeFileSync(entry, 'damaged');
+    expect(source({})).toBe('process');
+    rmSync(entry);
+    symlinkSync('/etc/hostname', entry);
+    expect(source({})).toBe('process');
+  });
+
+  it('sees that a header of the user has changed', () => {
+    const header = path.join(folder, 'mine.h');
+    const program = { text: '#include "mine.h"\nBPF_HASH(h, u32, struct mine);', cflags: [`-I${folder}`] };
+    writeFileSync(header, 'struct mine { u32 a; };');
+    expect(source(program)).toBe('process');
+    expect(source(program)).toBe('cache');
+    writeFileSync(header, 'struct mine { u64 a; u64 b; };');
+    expect(source(program)).toBe('process');
+  });
+});
+
+describe('tables of another program', () => {
+  it('are found by name where they are exported', () => {
+    using first = new BCC('BPF_TABLE_PUBLIC("hash", u32, u64, shared_counts, 64);');
+    using second = new BCC(`BPF_TABLE("extern", u32, u64, shared_counts, 64);
+      int f(void *ctx) { u32 k = 3; u64 v = 4; shared_counts.update(&k, &v); return 0; }`);
+    second.attachTracepoint({ tp, fnName: 'f' });
+    runProcess('/bin/sync');
+    expect(first.table('shared_counts').get(3)).toBe(4n);
+  });
+
+  it('are missed by name where they are not', () => {
+    expect(() => new BCC('BPF_TABLE("extern", u32, u64, nobody_has_this, 64);')).toThrow(/nobody_has_this/);
+  });
+});
