@@ -32,17 +32,18 @@ export interface UserSymbolTextOptions extends SymbolTextOptions {
   demangle?: boolean;
 }
 
-/** One frame of a stack that was recorded with build ids (`BPF_F_STACK_BUILD_ID`): struct bpf_stack_build_id. */
-export interface BuildIdFrame {
-  /** 0 empty, 1 `buildId` and `offset` are valid, 2 `ip` is. */
-  status: number;
-  /** 20 bytes. */
-  buildId: Uint8Array;
-  /** Where in the file the instruction is (in the kernel's union with it: the instruction's address). */
-  offset: bigint;
-}
-
-const BUILD_ID_VALID = 1;
+/** One frame of a stack that was recorded with build ids (`BPF_F_STACK_BUILD_ID`). */
+export type BuildIdFrame =
+  | {
+      /** 40 hexadecimal digits. */
+      buildId: string;
+      /** Where in the file the instruction is. */
+      offset: bigint;
+    }
+  | {
+      /** The instruction's address, where the kernel could not tell the file. */
+      ip: bigint;
+    };
 
 /**
  * Addresses to functions and back, of one process or of the kernel.
@@ -136,9 +137,17 @@ export class BuildSymbolCache {
     });
   }
 
-  /** undefined where no module of that build id has been added; `name` is undefined where the module has no function there. */
-  resolve(buildId: Uint8Array, offset: bigint, options: { demangle?: boolean } = {}): ResolvedSymbol | undefined {
-    const module = this.#modules.get(Buffer.from(buildId).toString('hex'));
+  /**
+   * What is at an offset in the file with that build id (bytes or hexadecimal digits). undefined where no such module has
+   * been added; `name` is undefined where the module has no function there.
+   */
+  resolve(
+    buildId: Uint8Array | string,
+    offset: bigint,
+    options: { demangle?: boolean } = {},
+  ): ResolvedSymbol | undefined {
+    const key = typeof buildId === 'string' ? buildId.toLowerCase() : Buffer.from(buildId).toString('hex');
+    const module = this.#modules.get(key);
     if (!module) return undefined;
     module.table ??= symbolTable(module.path);
     const address = module.toAddress(offset);
@@ -146,10 +155,6 @@ export class BuildSymbolCache {
     if (!symbol) return { name: undefined, offset: address, module: module.path };
     const name = options.demangle === false ? symbol.name : demangled(symbol.name);
     return { name, offset: symbol.offset, module: module.path };
-  }
-
-  resolveFrame(frame: BuildIdFrame, options: { demangle?: boolean } = {}): ResolvedSymbol | undefined {
-    return frame.status === BUILD_ID_VALID ? this.resolve(frame.buildId, frame.offset, options) : undefined;
   }
 }
 
@@ -204,10 +209,9 @@ function isRunning(pid: number): boolean {
  */
 export function sym(address: bigint | number | BuildIdFrame, pid: number, options: UserSymbolTextOptions = {}): string {
   if (typeof address === 'object') {
-    return symbolText(
-      buildSymbols.resolveFrame(address, options) ?? { name: undefined, offset: address.offset, module: undefined },
-      options,
-    );
+    if ('ip' in address) return sym(address.ip, pid, options);
+    const unknown = { name: undefined, offset: address.offset, module: undefined };
+    return symbolText(buildSymbols.resolve(address.buildId, address.offset, options) ?? unknown, options);
   }
   if (pid < 0) return ksym(address, options);
   let cache: SymbolCache;
