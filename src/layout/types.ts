@@ -1,5 +1,5 @@
 import type { CodecOptions } from './codec';
-import { isAnonymous, isByte, isChar } from './explain';
+import { isAnonymous, isByte, isChar, memberNames } from './explain';
 import type { EnumLayout, FieldLayout, Layout, StructLayout } from './layout';
 
 /**
@@ -9,7 +9,7 @@ import type { EnumLayout, FieldLayout, Layout, StructLayout } from './layout';
 export function typescriptOf(layout: Layout, name: string, options: CodecOptions = {}): string {
   const writer = new Writer(options.int64 ?? 'bigint');
   const own = identifier(name);
-  if (layout.kind === 'struct' || layout.kind === 'union') {
+  if ((layout.kind === 'struct' || layout.kind === 'union') && memberNames(layout).length > 0) {
     return `export interface ${own} ${writer.members(layout, '')}\n`;
   }
   const comment = describe(layout);
