@@ -57,3 +57,6 @@
 #define IS_MODULE(option) TSBCC_IS_ON(option##_MODULE)
 #define IS_ENABLED(option) (IS_BUILTIN(option) || IS_MODULE(option))
 #define IS_REACHABLE(option) IS_ENABLED(option)
+
+/* a type that is a macro: linux/types.h */
+#define pgoff_t unsigned long

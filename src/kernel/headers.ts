@@ -45,8 +45,8 @@ export interface HeadersContext {
   /** The folder for generated trees, by default `$XDG_CACHE_HOME/tsbcc/headers`. */
   cacheDir?: string;
   arch?: 'x64' | 'arm64';
-  /** Folders searched for the program's own header files besides the working directory (`-I`). */
-  includeDirs?: string[];
+  /** The program's own flags: folders of its header files (`-I`), macros it defines (`-D`). */
+  cflags?: readonly string[];
 }
 
 const BTF_FLAGS = ['-Werror=implicit-function-declaration', '-Wno-macro-redefined', '-Wno-duplicate-decl-specifier'];
@@ -92,7 +92,7 @@ export function resolveHeaders(
       modules,
       arch: context.arch ?? architecture(),
       cacheDir: context.cacheDir ?? defaultCacheDir(),
-      includeDirs: context.includeDirs ?? [],
+      cflags: context.cflags ?? [],
       versionCode: context.versionCode,
       configPath: context.configPath,
       everything: !trim,

@@ -21,7 +21,7 @@ export class Catalogue {
     const supplied = own.filter((unit) =>
       unit.kind === 'struct' || unit.kind === 'union' || (unit.kind === 'enum' && unit.tag !== '')
         ? !this.#byTag.has(unit.tag)
-        : !unit.names.some((name) => this.#byName.has(name)),
+        : !unit.names.some((name) => this.#byName.has(name) || (isAlias(unit) && this.#byTag.has(name))),
     );
     for (const unit of supplied) this.#add(unit);
     for (const unit of config) this.#add(unit);
@@ -61,6 +61,11 @@ export class Catalogue {
     }
     return found;
   }
+}
+
+/** A macro without parameters: where it bears a tag's name (`sockaddr_storage`) it would rename the kernel's type. */
+function isAlias(unit: Unit): boolean {
+  return unit.kind === 'macro' && /^\s*#\s*define\s+\w+\s/.test(unit.text);
 }
 
 export interface Wanted {

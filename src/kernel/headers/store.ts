@@ -11,8 +11,6 @@ import { errnoText, HeadersError } from '../../errors';
  */
 
 const MANIFEST = 'manifest.json';
-/** Program trees beyond this number are removed, oldest first. */
-const KEPT_PROGRAMS = 64;
 /** A tree used within this time may be in use by a compiler now. */
 const IN_USE_MS = 3_600_000;
 
@@ -161,8 +159,8 @@ function replaceFolder(temporary: string, dir: string, key: string, suffix: stri
   }
 }
 
-/** Removes the program trees used longest ago, and what interrupted writers left behind. */
-export function prune(dir: string, kept = KEPT_PROGRAMS, now = Date.now()): void {
+/** Removes all but the `kept` folders used last, and what interrupted writers left behind. */
+export function prune(dir: string, kept: number, now = Date.now()): void {
   try {
     const entries = fs
       .readdirSync(dir)

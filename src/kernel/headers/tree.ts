@@ -2,9 +2,9 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { didYouMean, HeadersError } from '../../errors';
 import { runtime } from '../../native';
+import { linuxVersionCode, parseKernelVersion, versionCode } from '../version';
 import { configPaths, type KernelConfig, parseConfig, proveConfig, readConfig } from './config';
 import { isKnownHeader, knownHeaders, leadsTo, OWN_HEADERS } from './known';
-import { readText, versionCode } from './release';
 import { type Declared, declarations, includes, stripComments, words } from './scan';
 import { Catalogue, select } from './select';
 import { privateFolder, prune, readFolder, sha256, touch, writeFolder } from './store';
@@ -17,6 +17,10 @@ import { splitBtfDump, splitOwnHeader, type Unit } from './units';
  * A program's tree is some hundred definitions in include/linux/kconfig.h, which libbcc includes first, and an empty
  * file for every header that the program, or BCC's own text, includes.
  */
+
+/** Trees beyond these numbers are removed, those used longest ago first. */
+const KEPT_KERNELS = 8;
+const KEPT_PROGRAMS = 128;
 
 let code: string | undefined;
 
@@ -98,7 +102,7 @@ export interface TreeRequest {
   modules: readonly string[];
   arch: 'x64' | 'arm64';
   cacheDir: string;
-  includeDirs: readonly string[];
+  cflags: readonly string[];
   versionCode?: number;
   configPath?: string;
   /** Take every type, not only those that the program uses. */
@@ -127,6 +131,7 @@ export function btfTree(request: TreeRequest): Tree {
   const sources = readSources(request);
   const base = path.join(request.cacheDir, `${request.release}-${sources.key.slice(0, 16)}`);
   for (const dir of [request.cacheDir, base]) privateFolder(dir);
+  touch(base);
 
   const key = sha256(
     sources.key,
@@ -145,13 +150,14 @@ export function btfTree(request: TreeRequest): Tree {
   const made = kernel ? 'program' : 'kernel';
   if (!kernel) {
     const { files, facts } = makeKernel(request, sources);
+    prune(request.cacheDir, KEPT_KERNELS);
     writeFolder(kernelDir, sources.key, files, facts);
     kernel = { facts, read: (name) => files.get(name)! };
   }
   const text = makeProgram(request, program, sources, kernel);
   const files = new Map<string, string>([['include/linux/kconfig.h', text]]);
   for (const stub of program.stubs) files.set(`include/${stub}`, '');
-  prune(path.dirname(dir));
+  prune(path.dirname(dir), KEPT_PROGRAMS);
   const archFolder = request.arch === 'x64' ? 'arch/x86/include' : 'arch/arm64/include';
   writeFolder(dir, key, files, { config: kernel.facts.config ?? '' }, [archFolder]);
   return { path: dir, identity: `btf:${key}`, made, config: kernel.facts.config ?? '' };
@@ -179,7 +185,7 @@ function readSources(request: TreeRequest): Sources {
     generation(),
     request.release,
     request.arch,
-    String(request.versionCode ?? versionCode(request.release, request.running)),
+    String(kernelVersionCode(request)),
     btf,
     ...modules.flat(),
     config?.bytes ?? '',
@@ -188,11 +194,11 @@ function readSources(request: TreeRequest): Sources {
   return { key, btf, modules, config, own };
 }
 
-/** Our own files that serve an architecture: `arch-<name>.h` is for one, the others for all. */
+/** Our own files that serve an architecture: `arch-<name>….h` are for one, the others for all. */
 function ownFiles(arch: 'x64' | 'arm64'): string[] {
   return fs
     .readdirSync(OWN_HEADERS)
-    .filter((file) => file.endsWith('.h') && (!file.startsWith('arch-') || file === `arch-${arch}.h`))
+    .filter((file) => file.endsWith('.h') && (!file.startsWith('arch-') || file.startsWith(`arch-${arch}`)))
     .sort();
 }
 
@@ -298,7 +304,9 @@ function readProgram(request: TreeRequest): Program {
   const texts = [request.text];
   const stubs = new Set(BCC_INCLUDES);
   const read = new Set<string>();
-  const dirs = [process.cwd(), ...request.includeDirs];
+  const flags = readFlags(request.cflags);
+  texts.push(flags.text);
+  const dirs = [process.cwd(), ...flags.dirs];
   for (let i = 0; i < texts.length; i++) {
     for (const { name, conditional } of includes(texts[i]!)) {
       if (name.startsWith('bcc/') || name === 'stdarg.h') continue;
@@ -317,6 +325,20 @@ function readProgram(request: TreeRequest): Program {
     }
   }
   return { texts, stubs: [...stubs].sort(), formats: request.running ? tracepointFormats(texts.join('\n')) : [] };
+}
+
+/** `-I` and `-D`, joined to their argument or not. Macros become the text that would define them. */
+function readFlags(cflags: readonly string[]): { dirs: string[]; text: string } {
+  const dirs: string[] = [];
+  let text = '';
+  for (let i = 0; i < cflags.length; i++) {
+    const match = /^-(I|D)(.*)$/s.exec(cflags[i]!);
+    if (!match) continue;
+    const value = match[2] !== '' ? match[2]! : (cflags[++i] ?? '');
+    if (match[1] === 'I') dirs.push(value);
+    else text += `#define ${value.replace('=', ' ').replace(/\n/g, ' ')}\n`;
+  }
+  return { dirs, text };
 }
 
 function isFile(file: string): boolean {
@@ -405,9 +427,24 @@ function makeProgram(
   return prelude(request) + pointers + text + '#endif\n';
 }
 
+function kernelVersionCode(request: TreeRequest): number {
+  if (request.versionCode !== undefined) return request.versionCode;
+  if (request.running) return linuxVersionCode();
+  const version = parseKernelVersion(request.release);
+  return version ? versionCode(version) : 0;
+}
+
+function readText(file: string): string {
+  try {
+    return fs.readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
 /** What comes before every type: the version, and the guards that keep BCC's own copy of bpf.h out: BTF has the kernel's. */
 function prelude(request: TreeRequest): string {
-  const version = request.versionCode ?? versionCode(request.release, request.running);
+  const version = kernelVersionCode(request);
   return `#ifndef TSBCC_KERNEL_H
 #define TSBCC_KERNEL_H
 #define _UAPI__LINUX_BPF_H__

@@ -54,9 +54,15 @@ export function splitBtfDump(dump: string, order = 0): Unit[] {
 }
 
 function typedefName(text: string): string {
-  const last = text.slice(text.lastIndexOf('}') + 1);
-  const pointer = /\(\s*\*+\s*(?:const\s+)?(\w+)\s*[)([]/.exec(last);
-  return pointer?.[1] ?? /(\w+)\s*(?:\[[^\]]*\]\s*)*;$/.exec(last)?.[1] ?? '';
+  return declaratorName(text.slice(text.lastIndexOf('}') + 1)) ?? '';
+}
+
+/** `(*name)(…)`, `name(…)`, `name[2]`, `name : 3`, `name`: the name that one declaration declares. */
+function declaratorName(declaration: string): string | undefined {
+  const pointer = /\(\s*\*+\s*(?:const\s+)?(\w+)\s*[)([]/.exec(declaration);
+  if (pointer) return pointer[1];
+  const called = /(\w+)\s*\([^()]*(?:\([^()]*\)[^()]*)*\)\s*;$/.exec(declaration);
+  return called?.[1] ?? /(\w+)\s*(?:\[[^\]]*\]\s*)*(?::\s*\d+\s*)?;$/.exec(declaration)?.[1];
 }
 
 /** What one unit of BTF needs: unconditionally what it holds by value, by member what it points to. */
@@ -82,11 +88,7 @@ export function mentions(unit: Unit): Mentions {
 
 /** The name declared by one line of libbpf's dump, undefined where the line declares none. */
 export function memberName(line: string): string | undefined {
-  if (!line.endsWith(';')) return undefined;
-  return (
-    /\(\s*\*+\s*(?:const\s+)?(\w+)\s*[)([]/.exec(line)?.[1] ??
-    /(\w+)\s*(?:\[[^\]]*\]\s*)*(?::\s*\d+\s*)?;$/.exec(line)?.[1]
-  );
+  return line.endsWith(';') ? declaratorName(line) : undefined;
 }
 
 /** Splits one of our own header files into units. `#pragma tsbcc visible_with <header>` gates what follows it. */

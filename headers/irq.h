@@ -1,0 +1,41 @@
+/* Interrupts and softirqs. Values: linux/{interrupt,preempt}.h. */
+/* interrupts */
+#define IRQF_TRIGGER_NONE 0x0
+#define IRQF_TRIGGER_RISING 0x1
+#define IRQF_TRIGGER_FALLING 0x2
+#define IRQF_TRIGGER_HIGH 0x4
+#define IRQF_TRIGGER_LOW 0x8
+#define IRQF_TRIGGER_MASK 15
+#define IRQF_TRIGGER_PROBE 0x10
+#define IRQF_SHARED 0x80
+#define IRQF_PROBE_SHARED 0x100
+#define IRQF_PERCPU 0x400
+#define IRQF_NOBALANCING 0x800
+#define IRQF_IRQPOLL 0x1000
+#define IRQF_ONESHOT 0x2000
+#define IRQF_NO_SUSPEND 0x4000
+#define IRQF_FORCE_RESUME 0x8000
+#define IRQF_NO_THREAD 0x10000
+#define IRQF_EARLY_RESUME 0x20000
+#define IRQF_COND_SUSPEND 0x40000
+#define IRQF_NO_AUTOEN 0x80000
+#define IRQF_NO_DEBUG 0x100000
+#define IRQF_TIMER 0x14200
+
+/* depth counts */
+#define PREEMPT_BITS 8
+#define SOFTIRQ_BITS 8
+#define HARDIRQ_BITS 4
+#define NMI_BITS 4
+#define PREEMPT_SHIFT 0
+#define SOFTIRQ_SHIFT 8
+#define HARDIRQ_SHIFT 16
+#define NMI_SHIFT 20
+#define PREEMPT_MASK 0xff
+#define SOFTIRQ_MASK 0xff00
+#define HARDIRQ_MASK 0xf0000
+#define NMI_MASK 0xf00000
+#define PREEMPT_OFFSET 0x1
+#define SOFTIRQ_OFFSET 0x100
+#define HARDIRQ_OFFSET 0x10000
+#define NMI_OFFSET 0x100000
