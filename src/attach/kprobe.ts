@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { BPFAttachType, BPFProgType } from '../constants';
 import { AttachError, didYouMean, errnoText, isNativeError, type NativeError } from '../errors';
+import { withShortGracePeriods } from '../kernel/grace-periods';
 import { kernelSymbols } from '../kernel/kallsyms';
 import { perfEventAttr } from '../kernel/perf-attr';
 import { reserveProbes } from '../kernel/probe-functions';
 import { availableFilterFunctions, findTracefs, hasProbeEvents } from '../kernel/tracefs';
+import { linuxVersionCode } from '../kernel/version';
 import { type NativeFd, runtime } from '../native';
 import {
   attachFailure,
@@ -156,13 +158,17 @@ export function attachKprobeMulti(
 
 let kprobeMulti: boolean | undefined;
 
-/** Whether the kernel has multi-kprobe links; found by making one. */
+/** Whether the kernel has multi-kprobe links; found by asking for one. */
 export function supportsKprobeMulti(): boolean {
-  kprobeMulti ??= ['bpf_fentry_test1', 'ksys_sync', 'vfs_fsync'].some(tryMultiLink);
+  kprobeMulti ??= probeKprobeMulti();
   return kprobeMulti;
 }
 
-function tryMultiLink(symbol: string): boolean {
+/**
+ * A kernel that has them looks a function up that does not exist and says so (ESRCH). Linux 5.18 and 5.19 answer EINVAL,
+ * as kernels do that know nothing of such links: only there one is really made, on functions that every kernel has.
+ */
+function probeKprobeMulti(): boolean {
   const native = runtime();
   const expectedAttachType = BPFAttachType.TRACE_KPROBE_MULTI;
   const { fd } = native.loadProgram({
@@ -170,17 +176,24 @@ function tryMultiLink(symbol: string): boolean {
     name: 'probe_multi',
     license: 'GPL',
     insns: RETURN_ZERO,
-    kernVersion: 0,
+    kernVersion: linuxVersionCode(),
     expectedAttachType,
     logLevel: 0,
     logSize: 0,
   });
   if (!fd) return false;
+  const errnoFor = (symbol: string) => {
+    try {
+      native.linkCreate(fd.fd, 0, expectedAttachType, { kprobeMulti: { flags: 0, symbols: [symbol] } }).close();
+      return 0;
+    } catch (error) {
+      return isNativeError(error) ? error.errno : EINVAL;
+    }
+  };
   try {
-    native.linkCreate(fd.fd, 0, expectedAttachType, { kprobeMulti: { flags: 0, symbols: [symbol] } }).close();
-    return true;
-  } catch {
-    return false;
+    const errno = errnoFor('tsbcc_no_such_function');
+    if (errno !== EINVAL) return errno === ESRCH || errno === ENOENT;
+    return ['ksys_sync', 'vfs_fsync'].some((symbol) => errnoFor(symbol) === 0);
   } finally {
     fd.close();
   }
@@ -421,7 +434,9 @@ function openShared(
         event.removePlace(symbol);
         this.symbols.delete(symbol);
       },
-      release: () => event.release(),
+      release() {
+        withShortGracePeriods(this.symbols.size, () => event.release());
+      },
     };
   } catch {
     // One function that cannot be started stops all of its event: then each gets its own.
@@ -456,7 +471,7 @@ function openEach(program: AttachableProgram, kind: KprobeKind, names: string[],
       releases.delete(symbol);
       this.symbols.delete(symbol);
     },
-    release: () => releaseAll(releases.values()),
+    release: () => withShortGracePeriods(releases.size * 3, () => releaseAll(releases.values())),
   };
 }
 

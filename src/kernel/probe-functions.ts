@@ -41,12 +41,12 @@ export function namePattern(pattern: string | RegExp, reach: PatternReach): (nam
 
 /** What the choice of functions is made from. */
 export interface ProbeFunctionSources {
-  /** The text of /proc/kallsyms. */
-  kallsyms: Buffer;
+  /** Reads /proc/kallsyms; not called where the other two sources leave nothing to ask. */
+  kallsyms(): Buffer;
   /** The functions that ftrace can hook; undefined where the kernel does not tell. */
   available: readonly string[] | undefined;
-  /** The functions that refuse every kprobe. */
-  blacklist: ReadonlySet<string>;
+  /** The functions that refuse every kprobe; undefined where the kernel does not tell. */
+  blacklist: ReadonlySet<string> | undefined;
 }
 
 /** Sections whose functions cannot or must not be probed: thrown away after boot, and the entries of interrupts. */
@@ -55,19 +55,29 @@ const EXCLUDED_SECTIONS = [
   ['__irqentry_text_start', '__irqentry_text_end'],
 ] as const;
 
-/** Names that never take a probe: blacklist entries of modules, perf's own functions, static calls, cold halves. */
-const EXCLUDED_NAMES = /^(?:_kbl_addr_|__perf|perf_|__SCT__)|\.cold(?:\.\d+)?$/;
+/**
+ * Names that never take a probe: blacklist entries of modules, perf's own functions, static calls, cold halves, and what
+ * ftrace calls the places of weak functions that were replaced.
+ */
+const EXCLUDED_NAMES = /^(?:_kbl_addr_|__perf|perf_|__SCT__|__ftrace_invalid_address__)|\.cold(?:\.\d+)?$/;
 
-/** The functions that a kprobe can be put on and that the pattern fits as a whole, each once. */
+/**
+ * The functions that a kprobe can be put on and that the pattern fits as a whole, each once.
+ *
+ * What BCC reads out of kallsyms, the kernel says itself where both lists are there: ftrace forgets the functions of init
+ * sections when they are freed and cannot hook the entries of interrupts, or the blacklist names them. Reading the
+ * 100,000 and more symbols is then left out: it takes longer than attaching.
+ */
 export function selectProbeFunctions(pattern: string | RegExp, sources: ProbeFunctionSources): string[] {
+  const { available, blacklist } = sources;
   const fits = namePattern(pattern, 'whole');
-  const { kallsyms, available, blacklist } = sources;
-  const excluded = EXCLUDED_SECTIONS.map(([first, last]) => section(kallsyms, first, last)).filter((part) => !!part);
+  const takesProbe = (name: string) => fits(name) && !EXCLUDED_NAMES.test(name) && !blacklist?.has(name);
+  if (available && blacklist) return [...new Set(available.filter(takesProbe))];
+  const kallsyms = sources.kallsyms();
   const chosen = new Set<string>();
-  for (const name of available ?? functionNames(kallsyms.toString('latin1'))) {
-    if (fits(name) && !EXCLUDED_NAMES.test(name) && !blacklist.has(name)) chosen.add(name);
-  }
+  for (const name of available ?? functionNames(kallsyms.toString('latin1'))) if (takesProbe(name)) chosen.add(name);
   // A name may stand both inside such a section and outside: only one that is nowhere else is left out.
+  const excluded = EXCLUDED_SECTIONS.map(([first, last]) => section(kallsyms, first, last)).filter((part) => !!part);
   for (const { start, end } of excluded) {
     for (const name of functionNames(kallsyms.toString('latin1', start, end))) {
       if (chosen.has(name) && !isElsewhere(kallsyms, name, excluded)) chosen.delete(name);
@@ -85,7 +95,7 @@ export function getKprobeFunctions(eventRe: string | RegExp): string[] {
   return selectProbeFunctions(eventRe, {
     available: availableFilterFunctions(),
     blacklist: kprobeBlacklist(),
-    kallsyms: readFileSync('/proc/kallsyms'),
+    kallsyms: () => readFileSync('/proc/kallsyms'),
   });
 }
 

@@ -152,11 +152,12 @@ export function availableFilterFunctions(): string[] | undefined {
   return names;
 }
 
-/** The functions that refuse every kprobe (NOKPROBE_SYMBOL), from debugfs; empty where debugfs is not mounted. */
-export function kprobeBlacklist(): Set<string> {
+/** The functions that refuse every kprobe (NOKPROBE_SYMBOL), from debugfs; undefined where it is not mounted. */
+export function kprobeBlacklist(): Set<string> | undefined {
   const root = findDebugfs();
   const text = root && readOptional(path.join(root, 'kprobes', 'blacklist'), 'latin1');
-  return new Set(text ? Array.from(text.matchAll(/^\S+\s+(\S+)/gm), (match) => match[1]!) : []);
+  if (text === undefined) return undefined;
+  return new Set(Array.from(text.matchAll(/^\S+\s+(\S+)/gm), (match) => match[1]!));
 }
 
 /** Which file makes an event: `kprobe` for kernel functions, `uprobe` for files. */
