@@ -20,9 +20,6 @@ const STT_GNU_IFUNC = 10;
 const NT_GNU_BUILD_ID = 3;
 const NT_STAPSDT = 3;
 
-/** No header or note section of a real file is larger; a damaged one must not make us allocate what it claims. */
-const MAX_READ = 256 * 1024 * 1024;
-
 export interface ElfSegment {
   type: number;
   flags: number;
@@ -113,12 +110,14 @@ export class ElfFile {
       throw unreadable(path, cause as NodeJS.ErrnoException);
     }
     try {
-      if (!fstatSync(fd).isFile()) throw notElf(path);
+      const status = fstatSync(fd);
+      if (!status.isFile()) throw notElf(path);
       return use(
         new ElfFile(path, (offset, length) => {
-          if (!(length >= 0 && length <= MAX_READ)) throw damaged(path);
-          const buffer = Buffer.alloc(length);
-          return buffer.subarray(0, length === 0 ? 0 : readSync(fd, buffer, 0, length, offset));
+          if (!Number.isSafeInteger(offset)) throw damaged(path);
+          // What a damaged header claims must not be allocated.
+          const buffer = Buffer.alloc(Math.min(length, status.size));
+          return buffer.subarray(0, buffer.length === 0 ? 0 : readSync(fd, buffer, 0, buffer.length, offset));
         }),
       );
     } finally {

@@ -1,0 +1,115 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { BCCError } from '../../src/errors';
+import { ElfFile, isElf } from '../../src/kernel/elf';
+import { describeIf, outputOf } from '../helpers';
+import { compileC } from '../helpers/c-program';
+
+const PROGRAM = `
+#include <stdio.h>
+int in_code(int n) { return n + 1; }
+int main(void) { return in_code(1); }
+`;
+
+describeIf('cc', 'ELF files', () => {
+  let folder: string;
+  const files: Record<string, string> = {};
+
+  beforeAll(() => {
+    folder = mkdtempSync(path.join(tmpdir(), 'tsbcc-elf-'));
+    files.pie = compileC(folder, 'pie', PROGRAM, ['-fPIE', '-pie', '-Wl,--build-id=sha1']);
+    files.fixed = compileC(folder, 'fixed', PROGRAM, ['-no-pie', '-fno-pie', '-Wl,--build-id=0xabcdef']);
+    files.object = compileC(folder, 'object', PROGRAM, ['-c']);
+    files.plain = compileC(folder, 'plain', PROGRAM, ['-Wl,--build-id=none', '-Wl,-z,noseparate-code']);
+  });
+
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it.each(['pie', 'fixed', 'plain'])('say where code lies in the %s file, and back', (name) => {
+    const file = files[name]!;
+    ElfFile.with(file, (elf) => {
+      const { address } = elf.functions().find((symbol) => symbol.name === 'in_code')!;
+      const nm = outputOf('nm', [file]);
+      expect(address.toString(16)).toBe(/^0*([0-9a-f]+) T in_code$/m.exec(nm)![1]);
+      const offset = elf.addressToOffset(address)!;
+      expect(elf.offsetToAddress(offset)).toBe(address);
+      // The bytes at the offset are those that objdump shows at the address.
+      const code = outputOf('objdump', ['-d', '--disassemble=in_code', file]);
+      const first = /^ +[0-9a-f]+:\t((?:[0-9a-f]{2} )+)/m.exec(code)![1]!.replace(/ /g, '');
+      const bytes = readFileSync(file).subarray(Number(offset), Number(offset) + first.length / 2);
+      expect(bytes.toString('hex')).toBe(first);
+      expect(elf.addressToOffset(1n << 50n)).toBeUndefined();
+    });
+  });
+
+  it('know their type, class and build id', () => {
+    ElfFile.with(files.pie!, (elf) => {
+      expect(elf).toMatchObject({ type: 3, relocatable: true, is64: true });
+      expect(elf.buildId()).toBe(/Build ID: ([0-9a-f]+)/.exec(outputOf('readelf', ['-n', files.pie!]))![1]);
+    });
+    ElfFile.with(files.fixed!, (elf) => {
+      expect(elf).toMatchObject({ type: 2, relocatable: false });
+      expect(elf.buildId()).toBe('abcdef');
+    });
+    ElfFile.with(files.object!, (elf) => expect(elf.type).toBe(1));
+    ElfFile.with(files.plain!, (elf) => expect(elf.buildId()).toBeUndefined());
+  });
+
+  it('have sections with names', () => {
+    ElfFile.with(files.pie!, (elf) => {
+      const names = elf.sections.map((section) => section.name);
+      expect(names).toEqual(expect.arrayContaining(['.text', '.symtab', '.dynsym', '.note.gnu.build-id']));
+    });
+  });
+
+  it('are refused with a reason where they are none', () => {
+    const text = path.join(folder, 'text');
+    writeFileSync(text, 'no program');
+    const fifo = path.join(folder, 'fifo');
+    outputOf('mkfifo', [fifo]);
+    for (const wrong of [text, folder, fifo, '/dev/null']) {
+      expect(() => ElfFile.with(wrong, () => 0)).toThrow(expect.objectContaining({ code: 'ERR_BCC_NOT_ELF' }));
+      expect(isElf(wrong)).toBe(false);
+    }
+    expect(() => ElfFile.with(path.join(folder, 'none'), () => 0)).toThrow(
+      expect.objectContaining({ code: 'ERR_BCC_FILE', errno: 2 }),
+    );
+    expect(isElf(files.pie!)).toBe(true);
+  });
+
+  it('do no more than throw where they are damaged', () => {
+    const whole = readFileSync(files.pie!);
+    const read = (image: Buffer) =>
+      ElfFile.withImage('damaged', image, (elf) => {
+        elf.buildId();
+        elf.usdtNotes();
+        elf.functions();
+        return elf.addressToOffset(0x1000n);
+      });
+    for (let length = 0; length < 4096; length += 7) refusedOrRead(() => read(whole.subarray(0, length)));
+    // A small generator with a fixed seed: the same damage in every run.
+    let seed = 12345;
+    const random = (below: number) => {
+      seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
+      return seed % below;
+    };
+    for (let i = 0; i < 2000; i++) {
+      const damaged = Buffer.from(whole);
+      for (let j = 0; j < 3; j++) damaged[random(1024)] = random(256);
+      damaged[whole.length - 1 - random(2048)] = random(256);
+      refusedOrRead(() => read(damaged));
+      if (i % 10 > 0) continue;
+      writeFileSync(path.join(folder, 'damaged'), damaged);
+      refusedOrRead(() => ElfFile.with(path.join(folder, 'damaged'), (elf) => [elf.usdtNotes(), elf.functions()]));
+    }
+  });
+});
+
+function refusedOrRead(read: () => unknown): void {
+  try {
+    read();
+  } catch (error) {
+    expect(error).toBeInstanceOf(BCCError);
+  }
+}
