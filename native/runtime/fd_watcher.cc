@@ -100,11 +100,14 @@ void FdWatcher::OnReadable(uv_poll_t* poll, int status, int) {
   if (self == nullptr) return;
   Napi::Env env = self->Env();
   Napi::HandleScope scope(env);
-  try {
-    self->callback_.MakeCallback(self->Value(), {Napi::Number::New(env, status < 0 ? -status : 0)});
-  } catch (const Napi::Error& error) {
-    napi_fatal_exception(env, error.Value());
-  }
+  napi_value argument = Napi::Number::New(env, status < 0 ? -status : 0);
+  // Not through node-addon-api: a callback that ends its thread (process.exit in a worker) leaves a failure without an
+  // exception, and no JavaScript can run any more to make one.
+  napi_make_callback(env, nullptr, self->Value(), self->callback_.Value(), 1, &argument, nullptr);
+  bool thrown = false;
+  napi_value error;
+  if (napi_is_exception_pending(env, &thrown) != napi_ok || !thrown) return;
+  if (napi_get_and_clear_last_exception(env, &error) == napi_ok) napi_fatal_exception(env, error);
 }
 
 void InitFdWatcher(Napi::Env env, Napi::Object exports) {

@@ -22,8 +22,8 @@ export interface RecordSource {
   rings: readonly StreamRing[];
   /** Bytes that one ring holds. */
   size: number;
-  /** Losses since the beginning by a counter of the program's own, where it keeps one. */
-  lost?: () => bigint;
+  /** Losses not told yet, by a counter of the program's own, where it keeps one. */
+  takeLost?: () => number;
   release(): void;
 }
 
@@ -88,14 +88,12 @@ export abstract class RecordStream<T> implements AsyncIterableIterator<T, undefi
   #emptyWakes = 0;
   #pause: NodeJS.Timeout | undefined;
   #uncheckedBytes = 0;
-  #countedLost = 0n;
 
   constructor(source: RecordSource, options: RecordStreamOptions) {
     this.source = source;
     this.#onLost = options.onLost;
     this.#signal = options.signal;
     this.#watcher = new (runtime().FdWatcher)(source.reader.pollFd);
-    this.#countedLost = source.lost?.() ?? 0n;
   }
 
   /** To be called at the end of a subclass's constructor. */
@@ -226,10 +224,8 @@ export abstract class RecordStream<T> implements AsyncIterableIterator<T, undefi
       const lost = this.source.reader.takeLost(index);
       if (lost > 0) this.#lose(new Loss(lost, 'kernel', cpu));
     }
-    if (!this.source.lost) return;
-    const counted = this.source.lost();
-    if (counted > this.#countedLost) this.#lose(new Loss(Number(counted - this.#countedLost), 'kernel'));
-    this.#countedLost = counted;
+    const counted = this.source.takeLost?.() ?? 0;
+    if (counted > 0) this.#lose(new Loss(counted, 'kernel'));
   }
 
   #lose(loss: Loss): void {
@@ -301,7 +297,7 @@ export abstract class RecordStream<T> implements AsyncIterableIterator<T, undefi
         return true;
       }
       // A ring refuses records when it is full; until that much has passed it cannot have been.
-      if (this.source.lost && this.#uncheckedBytes >= this.source.size / 4) this.checkLost();
+      if (this.source.takeLost && this.#uncheckedBytes >= this.source.size / 4) this.checkLost();
     } catch (error) {
       this.#fail(readFailure(`${this.source.what} '${this.source.name}'`, error));
     }

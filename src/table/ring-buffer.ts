@@ -106,7 +106,7 @@ export class RingBufferTable<T = Untyped> extends Table {
         reader,
         rings,
         size: this.maxEntries,
-        lost: this.spec.lost,
+        takeLost: this.spec.lost && (() => this.#takeLost(this.spec.lost!())),
         release: () => reader.close(),
       };
     } catch (error) {
@@ -114,4 +114,13 @@ export class RingBufferTable<T = Untyped> extends Table {
       throw error;
     }
   };
+
+  /** What of `counted` losses no stream of this buffer has told yet. */
+  #takeLost(counted: bigint): number {
+    const told = this.spec.host.shared('losses told', () => new Map<number, bigint>());
+    const { fd } = this.spec.fd;
+    const untold = counted - (told.get(fd) ?? 0n);
+    told.set(fd, counted);
+    return Number(untold);
+  }
 }
