@@ -66,15 +66,7 @@ export class EventProgram {
     const output =
       kind === 'ring'
         ? [loadMap(1, target.fd), mov(2, FP), addImm(2, -56), size, movImm(4, options.flags ?? 0)]
-        : [
-            size,
-            mov(5, 3),
-            mov(1, 6),
-            loadMap(2, target.fd),
-            move32(3, BPF_F_CURRENT_CPU),
-            mov(4, FP),
-            addImm(4, -56),
-          ];
+        : [size, mov(5, 3), mov(1, 6), loadMap(2, target.fd), move32(3, BPF_F_CURRENT_CPU), mov(4, FP), addImm(4, -56)];
     const insns = Buffer.concat([
       mov(6, 1),
       movImm(1, 0),
@@ -112,6 +104,10 @@ export class EventProgram {
     });
     if (!fd) throw new Error(`errno ${errno}\n${log}`);
     this.#program = fd;
+  }
+
+  get fd(): number {
+    return this.#program.fd;
   }
 
   /** Sends `count` events from the CPU that this thread runs on. */
