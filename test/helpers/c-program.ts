@@ -37,8 +37,13 @@ export class Interactive {
         this.#child.off('exit', ended);
         resolve(answer);
       });
-      this.#child.stdin!.write(`${line}\n`);
+      this.tell(line);
     });
+  }
+
+  /** Sends a line that has no answer. */
+  tell(line: string | number): void {
+    this.#child.stdin!.write(`${line}\n`);
   }
 
   async stop(): Promise<void> {
