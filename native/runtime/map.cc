@@ -6,7 +6,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <new>
+#include <utility>
 #include <vector>
 
 #include "common/args.h"
@@ -130,6 +133,35 @@ class MapAccess : public Napi::ObjectWrap<MapAccess> {
   std::vector<uint8_t> next_;
 };
 
+/// Memory that grows without being written first: what a scan does not reach costs no pages.
+class GrowingBytes {
+ public:
+  GrowingBytes() = default;
+  GrowingBytes(const GrowingBytes&) = delete;
+  GrowingBytes& operator=(const GrowingBytes&) = delete;
+  ~GrowingBytes() { std::free(data_); }
+
+  void Reserve(size_t size) {
+    void* data = std::realloc(data_, std::max<size_t>(size, 1));
+    if (data == nullptr) throw std::bad_alloc();
+    data_ = static_cast<uint8_t*>(data);
+  }
+  uint8_t* data() { return data_; }
+
+  /// The first `size` bytes as a Uint8Array: copied where they are few, else handed over as they lie.
+  Napi::Value HandOver(Napi::Env env, size_t size) {
+    constexpr size_t kCopied = 1 << 14;
+    if (size <= kCopied) return CopyBytes(env, data_, size);
+    Reserve(size);
+    auto release = [](Napi::Env, void* data) { std::free(data); };
+    auto buffer = Napi::ArrayBuffer::New(env, std::exchange(data_, nullptr), size, release);
+    return Napi::Uint8Array::New(env, size, buffer, 0);
+  }
+
+ private:
+  uint8_t* data_ = nullptr;
+};
+
 /// Collects elements of one map; grows by doubling so that a hash that grows meanwhile still fits.
 struct Scan {
   Scan(size_t key_size, size_t value_size, size_t capacity) : key_size(key_size), value_size(value_size) {
@@ -137,8 +169,8 @@ struct Scan {
   }
   void Reserve(size_t elements) {
     capacity = elements;
-    keys.resize(elements * key_size);
-    values.resize(elements * value_size);
+    keys.Reserve(elements * key_size);
+    values.Reserve(elements * value_size);
   }
   uint8_t* Key(size_t index) { return keys.data() + index * key_size; }
   uint8_t* Value(size_t index) { return values.data() + index * value_size; }
@@ -147,11 +179,13 @@ struct Scan {
   size_t value_size;
   size_t capacity = 0;
   size_t count = 0;
-  std::vector<uint8_t> keys;
-  std::vector<uint8_t> values;
+  GrowingBytes keys;
+  GrowingBytes values;
 };
 
 constexpr size_t kFirstChunk = 4096;
+/// So much is reserved at once for a table that could need it: fewer calls, and the kernel keeps its place.
+constexpr size_t kReservedBytes = 16 << 20;
 
 /// 0, or the errno of the call that ended it; EINVAL and ENOTSUP at once mean that the kernel has no batches here.
 static int ScanBatches(int fd, Scan& scan, size_t max_entries, bool remove) {
@@ -185,18 +219,18 @@ static int ScanBatches(int fd, Scan& scan, size_t max_entries, bool remove) {
 /// One call per element. Keys deleted meanwhile are passed over; a walk whose place was deleted starts anew after it.
 static int ScanWalk(int fd, Scan& scan) {
   std::vector<uint8_t> key(std::max<size_t>(scan.key_size, 1));
+  std::vector<uint8_t> next(key.size());
   bool started = false;
   // A key that vanishes makes the kernel restart from the first one: the bound keeps a busy map from holding us for
   // ever.
   size_t steps = 0;
   for (;;) {
-    std::vector<uint8_t> next(key.size());
     if (bpf_map_get_next_key(fd, started ? key.data() : nullptr, next.data()) != 0) {
       int err = errno;
       return err == ENOENT ? 0 : err;
     }
     started = true;
-    key = next;
+    key.swap(next);
     if (scan.count == scan.capacity) scan.Reserve(scan.capacity * 2);
     std::copy(key.begin(), key.begin() + scan.key_size, scan.Key(scan.count));
     int result = bpf_map_lookup_elem(fd, key.data(), scan.Value(scan.count));
@@ -221,19 +255,22 @@ static Napi::Value ScanMap(const Napi::CallbackInfo& info) {
     throw Napi::RangeError::New(env, "the key or value size is not the map's");
   bool remove = info[4].ToBoolean();
 
-  Scan scan(key_size, value_size, std::min(max_entries, kFirstChunk));
+  size_t reserved = std::max(kFirstChunk, kReservedBytes / std::max<size_t>(key_size + value_size, 1));
+  Scan scan(key_size, value_size, std::min(max_entries, reserved));
   int err = ScanBatches(fd, scan, max_entries, remove);
   const char* method = "batch";
   if (err != 0 && scan.count == 0 && !remove) {
     method = "walk";
     err = ScanWalk(fd, scan);
   }
-  if (err != 0) ThrowErrno(env, err, remove ? "bpf(BPF_MAP_LOOKUP_AND_DELETE_BATCH)" : "bpf(BPF_MAP_LOOKUP_BATCH)");
+  // What is removed must reach the caller: a refusal is an error only while there is nothing to lose.
+  if (err != 0 && !(remove && scan.count > 0))
+    ThrowErrno(env, err, remove ? "bpf(BPF_MAP_LOOKUP_AND_DELETE_BATCH)" : "bpf(BPF_MAP_LOOKUP_BATCH)");
 
   auto result = Napi::Object::New(env);
   result.Set("count", static_cast<double>(scan.count));
-  result.Set("keys", CopyBytes(env, scan.keys.data(), scan.count * key_size));
-  result.Set("values", CopyBytes(env, scan.values.data(), scan.count * value_size));
+  result.Set("keys", scan.keys.HandOver(env, scan.count * key_size));
+  result.Set("values", scan.values.HandOver(env, scan.count * value_size));
   result.Set("method", method);
   return result;
 }
