@@ -116,7 +116,7 @@ export class StructGenerator {
     const flexible = kind === 'struct' && members.some(({ count }) => count > 0) && this.#chance(0.05);
     const type = this.#aggregate(kind, members);
     const tail = flexible ? `  ${this.#pick(['u32', 'char', 'u8', 'long'])} tail[${this.#pick(['', '0'])}];\n` : '';
-    const body = `{\n${members.map(({ text }) => `  ${text}\n`).join('')}${tail}}${this.#attributes()}`;
+    const body = `{\n${members.map(({ text }) => `  ${text}\n`).join('')}${tail}}${this.#attributes(members)}`;
     const typedef = this.#chance(0.3);
     const text = typedef
       ? `typedef ${kind} ${body} ${name};`
@@ -129,8 +129,10 @@ export class StructGenerator {
   #members(depth: number, budget: number): Member[] {
     const members: Member[] = [];
     const wanted = 1 + this.#below(8);
+    // Bitfields meet their difficult cases in company.
+    const bitfields = this.#chance(0.15) ? 0.8 : 0.15;
     while (members.length < wanted && budget > 0) {
-      const member = this.#member(depth, budget);
+      const member = this.#chance(bitfields) ? this.#bitfield() : this.#member(depth, budget);
       budget -= Math.max(1, member.count);
       members.push(member);
     }
@@ -139,8 +141,7 @@ export class StructGenerator {
 
   #member(depth: number, budget: number): Member {
     const dice = this.#next();
-    if (dice < 0.2) return this.#bitfield();
-    if (dice < 0.28) {
+    if (dice < 0.1) {
       // What has no name has no value: it only moves what follows.
       const width = this.#chance(0.5) ? 0 : 1 + this.#below(20);
       return {
@@ -149,7 +150,7 @@ export class StructGenerator {
         count: 0,
       };
     }
-    if (dice < 0.36 && depth > 0) {
+    if (dice < 0.2 && depth > 0) {
       const kind = this.#chance(0.6) ? 'union' : 'struct';
       const inner = this.#members(depth - 1, Math.min(budget, 10));
       const type = this.#aggregate(kind, inner);
@@ -227,7 +228,7 @@ export class StructGenerator {
   }
 
   #aggregate(kind: 'struct' | 'union', members: Member[]): Type {
-    const body = `${kind} { ${members.map(({ text }) => text).join(' ')} }${this.#attributes()}`;
+    const body = `${kind} { ${members.map(({ text }) => text).join(' ')} }${this.#attributes(members)}`;
     return {
       declare: (name) => `${body} ${name}`,
       leaves: (c, path, assigned) => {
@@ -336,8 +337,9 @@ export class StructGenerator {
     return `0x${half()}${half()}ULL`;
   }
 
-  #attributes(): string {
-    const packed = this.#chance(0.15) ? ' __attribute__((packed))' : '';
+  #attributes(members: readonly Member[]): string {
+    const bitfields = members.filter(({ text }) => text.includes(' : ')).length;
+    const packed = this.#chance(bitfields > 2 ? 0.5 : 0.15) ? ' __attribute__((packed))' : '';
     return `${packed}${this.#aligned(0.1)}`;
   }
 
