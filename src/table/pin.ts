@@ -2,10 +2,10 @@ import { readFileSync, statfsSync } from 'node:fs';
 import * as path from 'node:path';
 import { inspect } from 'node:util';
 import { BCCError, errnoText, isNativeError, privilegeHint, TableError } from '../errors';
-import { type NativeFd, type NativeMapInfo, runtime } from '../native';
+import { type NativeFd, runtime } from '../native';
 import { descriptorOf, type HasFd } from './descriptor';
 import { type AnyTable, type OpenOptions, openTable } from './factory';
-import { mapTypeName, type Table } from './table';
+import type { Table } from './table';
 
 /** BPF_FS_MAGIC of uapi/linux/magic.h. */
 const BPFFS = 0xcafe4a11;
@@ -35,14 +35,7 @@ export function fromPin(pinPath: string, options: OpenOptions = {}): AnyTable {
   }
 }
 
-/** What a program expects of a map that it finds pinned. */
-export type ExpectedMap = Pick<NativeMapInfo, 'type' | 'keySize' | 'valueSize' | 'maxEntries' | 'flags'>;
-
-/**
- * The map pinned at `pinPath`, which must be one when the program was compiled for another shape would read past its
- * elements: TableError `ERR_BCC_TABLE_TYPE` names what differs.
- */
-export function openPinnedMap(pinPath: string, expected?: ExpectedMap): NativeFd {
+function openPinnedMap(pinPath: string): NativeFd {
   checkPath(pinPath);
   let fd: NativeFd;
   try {
@@ -50,39 +43,12 @@ export function openPinnedMap(pinPath: string, expected?: ExpectedMap): NativeFd
   } catch (cause) {
     throw pinError('opening', pinPath, cause);
   }
-  try {
-    checkMap(fd, pinPath, expected);
-    return fd;
-  } catch (error) {
-    fd.close();
-    throw error;
-  }
-}
-
-function checkMap(fd: NativeFd, pinPath: string, expected: ExpectedMap | undefined): void {
-  // The kernel answers a question about a map with what it knows of a program: fdinfo tells them apart.
+  // Asked about another object as if it were a map, the kernel answers what it knows of that: fdinfo tells them apart.
   const kind = /^(map|prog|link)_type:/m.exec(readFileSync(`/proc/self/fdinfo/${fd.fd}`, 'utf8'))?.[1];
-  if (kind !== 'map')
-    throw new TableError(
-      `${pinPath} is no map${kind === 'prog' ? ' but a program' : kind === 'link' ? ' but a link' : ''}`,
-      {
-        code: 'ERR_BCC_TABLE_TYPE',
-      },
-    );
-  if (expected === undefined) return;
-  const found = runtime().mapInfo(fd.fd);
-  const differs = (['type', 'keySize', 'valueSize', 'maxEntries', 'flags'] as const)
-    .filter((field) => found[field] !== expected[field])
-    .map((field) =>
-      field === 'type'
-        ? `its type is ${mapTypeName(found.type)}, not ${mapTypeName(expected.type)}`
-        : `its ${field} is ${found[field]}, not ${expected[field]}`,
-    );
-  if (differs.length > 0)
-    throw new TableError(`the map pinned at ${pinPath} is not the one the program declares: ${differs.join(', ')}`, {
-      code: 'ERR_BCC_TABLE_TYPE',
-      hint: 'remove the file to have a new map made, or declare the table as it is pinned',
-    });
+  if (kind === 'map') return fd;
+  fd.close();
+  const what = kind === 'prog' ? ' but a program' : kind === 'link' ? ' but a link' : '';
+  throw new TableError(`${pinPath} is no map${what}`, { code: 'ERR_BCC_TABLE_TYPE' });
 }
 
 function checkPath(pinPath: unknown): asserts pinPath is string {
