@@ -232,10 +232,8 @@ export function sym(address: bigint | number | BuildIdFrame, pid: number, option
  * @throws BCCError `ERR_BCC_KALLSYMS` where the kernel hides its addresses from this process.
  */
 export function ksym(address: bigint | number, options: SymbolTextOptions = {}): string {
-  const symbols = kernelSymbols();
   const wanted = typeof address === 'bigint' ? address : toAddress(address);
-  if (!options.showModule && !options.showOffset) return symbols.nameAt(wanted) ?? '[unknown]';
-  return symbolText(symbols.resolve(wanted) ?? { name: undefined, offset: wanted, module: undefined }, options);
+  return kernelSymbols().textAt(wanted, options.showModule, options.showOffset) ?? '[unknown]';
 }
 
 /**

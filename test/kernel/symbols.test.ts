@@ -250,12 +250,15 @@ describe('compiled JavaScript', () => {
 
   afterEach(async () => {
     if (child) await stopProcess(child);
-    for (const file of written.splice(0)) rmSync(file, { force: true });
+    for (const file of written.splice(0)) rmSync(file, { recursive: true, force: true });
   });
 
   it('is named through the perf map that Node writes', async () => {
     const code = 'function aJavaScriptFunction(n) { return n + 1; } for (let i = 0; ; i++) aJavaScriptFunction(i);';
-    child = spawn(process.execPath, ['--perf-basic-prof', '--no-opt', '-e', code], { stdio: 'ignore' });
+    // Node also leaves a log in its working folder.
+    const folder = mkdtempSync(path.join(tmpdir(), 'tsbcc-perf-map-'));
+    written.push(folder);
+    child = spawn(process.execPath, ['--perf-basic-prof', '--no-opt', '-e', code], { stdio: 'ignore', cwd: folder });
     const pid = child.pid!;
     const map = `/tmp/perf-${pid}.map`;
     written.push(map);

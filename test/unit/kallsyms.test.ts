@@ -26,12 +26,14 @@ describe('kernel symbols', () => {
     [0xffffffffc0300001n, 'module_call', 1n, 'nft'],
   ])('resolve 0x%s', (address, name, offset, module) => {
     expect(symbols.resolve(address)).toEqual({ name, offset, module });
-    expect(symbols.nameAt(address)).toBe(name);
+    expect(symbols.textAt(address)).toBe(name);
+    const text = `${name}+0x${offset.toString(16)} [${module}]`;
+    expect(symbols.textAt(address, true, true)).toBe(text);
   });
 
   it('know nothing below the first function', () => {
     expect(symbols.resolve(0xffffffff80ffffffn)).toBeUndefined();
-    expect(symbols.nameAt(0n)).toBeUndefined();
+    expect(symbols.textAt(0n)).toBeUndefined();
   });
 
   it('find addresses of functions, and of data where it is asked for', () => {
