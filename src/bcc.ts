@@ -165,8 +165,8 @@ export class BCC implements Disposable {
   constructor(source: string | BCCOptions);
   constructor(source: string | BCCOptions, obtained?: Obtained) {
     const options = normalizeOptions(source);
-    const { program, source: from, headers } = obtained ?? obtain(options);
-    this.headers = headers;
+    const { program, source: from } = obtained ?? obtain(options);
+    this.headers = program.origin.headers;
     this.compiledBy = from;
     this.#int64 = options.int64 ?? 'bigint';
     if (options.allowRlimit !== false) runtime().raiseMemlock();
@@ -941,7 +941,7 @@ function obtain(options: BCCOptions): Obtained {
   const { program, text, srcFile, cache = true } = options;
   if (program !== undefined) {
     try {
-      return { program: readProgramFile(program), source: 'file', headers: `compiled ahead of time: ${program}` };
+      return { program: readProgramFile(program), source: 'file' };
     } catch (error) {
       if (text === undefined && srcFile === undefined) throw error;
     }

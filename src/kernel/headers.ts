@@ -2,6 +2,7 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { HeadersError } from '../errors';
+import { OWN_HEADERS } from './headers/known';
 import { defaultCacheDir, sha256 } from './headers/store';
 import { btfTree } from './headers/tree';
 
@@ -111,6 +112,41 @@ export function resolveHeaders(
   }
 }
 
+/**
+ * Changes when {@link resolveHeaders} would choose or make others, found without making any: what a cache of compiled
+ * programs goes by, in a millisecond instead of twenty. The program's own header files are not in it.
+ */
+export function headersIdentity(option: HeadersOption | undefined, context: HeadersContext = {}): string {
+  const { mode, modules, tree } = normalize(option);
+  const release = context.release ?? os.release();
+  const running = context.release === undefined || context.release === os.release();
+  if (tree !== undefined) return fromPath('path', tree, release, 'headers').identity;
+  if (mode !== 'btf' && modules.length === 0) {
+    const found = installed(mode, release, running, context.btfPath !== undefined);
+    if (found) return found.identity;
+  }
+  const { btfPath, configPath } = context;
+  // A running kernel's notes hold its build id, and every build has another.
+  const kernel = btfPath === undefined ? readNotes() : fileStamp(btfPath);
+  const moduleStamps = modules.map((name) => fileStamp(path.join('/sys/module', name, 'notes', '.note.gnu.build-id')));
+  const own = fs.readdirSync(OWN_HEADERS).map((file) => file + fileStamp(path.join(OWN_HEADERS, file)));
+  const config = configPath === undefined ? '' : fileStamp(configPath);
+  return `btf:${release}:${sha256(JSON.stringify([option, context]), kernel, config, ...moduleStamps, ...own)}`;
+}
+
+function readNotes(): string {
+  try {
+    return fs.readFileSync('/sys/kernel/notes', 'latin1') + os.version();
+  } catch {
+    return os.version();
+  }
+}
+
+function fileStamp(file: string): string {
+  const stat = fs.statSync(file, { throwIfNoEntry: false });
+  return stat ? `${stat.ino}:${stat.size}:${stat.mtimeMs}` : '-';
+}
+
 function normalize(option: HeadersOption | undefined): {
   mode: 'auto' | 'btf' | 'kernel';
   modules: string[];
@@ -186,8 +222,7 @@ function treeStamp(tree: string): string {
   const files = ['include/generated/autoconf.h', 'include/generated/uapi/linux/version.h', 'Makefile', '.'];
   return files
     .flatMap((file) => [path.join(tree, file), path.join(tree, 'build', file)])
-    .map((file) => fs.statSync(file, { throwIfNoEntry: false }))
-    .map((stat) => (stat ? `${stat.ino}:${stat.size}:${stat.mtimeMs}` : '-'))
+    .map(fileStamp)
     .join();
 }
 

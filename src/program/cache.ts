@@ -3,6 +3,8 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { BCCError } from '../errors';
+import { headersIdentity } from '../kernel/headers';
+import { runtime } from '../native';
 import { decodeProgram, encodeProgram, FORMAT_VERSION } from './codec';
 import { type CompileJob, type CompileRequest, compile, compileSync, prepareCompile } from './compile';
 import type { CompiledProgram } from './compiled';
@@ -22,7 +24,6 @@ export type ProgramSource = 'cache' | 'process' | 'file';
 export interface Obtained {
   program: CompiledProgram;
   source: ProgramSource;
-  headers: string;
 }
 
 /** Beyond this the entries that were used longest ago go. */
@@ -48,10 +49,12 @@ function homeFolder(): string {
   return home;
 }
 
-/** A change of the compiler shows in its file; the library it links beside it is found in the same way. */
+let compilerFiles: string[] | undefined;
+
+/** A change of the compiler shows in its files: the addon, and the libbcc that it links. */
 function compilerIdentity(): string {
-  const files = [path.join(__dirname, '..', '..', 'build', 'Release', 'compiler.node'), ...libbccFiles()];
-  return files
+  compilerFiles ??= [path.join(__dirname, '..', '..', 'build', 'Release', 'compiler.node'), ...libbccFiles()];
+  return compilerFiles
     .map((file) => {
       const stat = fs.statSync(file, { throwIfNoEntry: false });
       return stat ? `${file} ${stat.size} ${stat.mtimeMs}` : file;
@@ -61,6 +64,7 @@ function compilerIdentity(): string {
 
 /** libbcc lies beside libbcc_bpf, which the runtime addon has mapped. */
 function libbccFiles(): string[] {
+  runtime();
   const mapped = /(\/\S*)\/libbcc_bpf\.so/.exec(fs.readFileSync('/proc/self/maps', 'latin1'))?.[1];
   return mapped === undefined ? [] : [path.join(mapped, 'libbcc.so.0')];
 }
@@ -85,18 +89,16 @@ function ownHeaders(text: string, folders: readonly string[], seen = new Map<str
   return seen;
 }
 
-function cacheKey(job: CompileJob): string {
-  const flags = job.cflags;
-  const folders = flags.filter((flag) => flag.startsWith('-I')).map((flag) => flag.slice(2));
-  const included = flags.map((flag, i) => (flag === '-include' ? `#include "${flags[i + 1]}"` : '')).join('\n');
-  const { device, allowRlimit } = job.request;
+function cacheKey({ request, texts }: CompileJob): string {
+  const { cflags, device, allowRlimit, headers, kernel } = request;
+  const folders = [...cflags.filter((flag) => flag.startsWith('-I')).map((flag) => flag.slice(2)), process.cwd()];
+  const included = cflags.map((flag, i) => (flag === '-include' ? `#include "${cflags[i + 1]}"` : '')).join('\n');
   const parts = [
     FORMAT_VERSION,
-    job.texts,
-    flags,
-    [...ownHeaders(`${included}\n${job.texts[0]}`, folders)],
-    job.headers.identity,
-    job.headers.release,
+    texts,
+    cflags,
+    [...ownHeaders(`${included}\n${texts[0]}`, folders)],
+    headersIdentity(headers, kernel),
     os.arch(),
     device,
     allowRlimit,
@@ -210,13 +212,12 @@ function keep(file: string | undefined, program: CompiledProgram): void {
 /** The compiled program: from the cache, else compiled while the caller waits. */
 export function obtainProgramSync(request: CompileRequest, option: CacheOption): Obtained {
   const job = prepareCompile(request);
-  const headers = job.headers.describe();
   const file = entryFile(job, option);
   const cached = file === undefined ? undefined : readEntry(file);
-  if (cached) return { program: cached, source: 'cache', headers };
+  if (cached) return { program: cached, source: 'cache' };
   const program = compileSync(job);
   keep(file, program);
-  return { program, source: 'process', headers };
+  return { program, source: 'process' };
 }
 
 /** The same with the event loop free. */
@@ -226,13 +227,12 @@ export async function obtainProgram(
   signal?: AbortSignal,
 ): Promise<Obtained> {
   const job = prepareCompile(request);
-  const headers = job.headers.describe();
   const file = entryFile(job, option);
   const cached = file === undefined ? undefined : readEntry(file);
-  if (cached) return { program: cached, source: 'cache', headers };
+  if (cached) return { program: cached, source: 'cache' };
   const program = await compile(job, signal);
   keep(file, program);
-  return { program, source: 'process', headers };
+  return { program, source: 'process' };
 }
 
 /**

@@ -36,55 +36,46 @@ export interface CompileRequest {
   countLost: boolean;
 }
 
-/** A request made ready: all that the result depends on. */
+/** A request made ready: the texts that the compiler will see. */
 export interface CompileJob {
   request: CompileRequest;
+  /** The program's text with other programs' tables resolved. */
+  source: string;
+  /** What stands before it. */
+  prelude: string;
   /** The text with its prelude and annotations, and without the latter. */
   texts: string[];
-  cflags: string[];
-  headers: KernelHeaders;
   eventTables: string[];
   lostTables: string[];
-  /** Lines that stand before the user's first one. */
-  lineOffset: number;
 }
 
-/** Finds the headers and writes the text that the compiler will see. */
 export function prepareCompile(request: CompileRequest): CompileJob {
-  const text = resolveExternTables(request.text, (table) => {
+  const source = resolveExternTables(request.text, (table) => {
     const exported = exportedTable(table);
     return exported && tableMacroType(exported.type);
   });
-  const annotated = annotateEvents(text, request.countLost);
-  let prelude = request.prelude;
-  if (annotated.lostTables.length > 0) prelude += `${lostTableDefinition(annotated.lostTables.length)}\n`;
+  const { text, eventTables, lostTables } = annotateEvents(source, request.countLost);
+  let { prelude } = request;
+  if (lostTables.length > 0) prelude += `${lostTableDefinition(lostTables.length)}\n`;
   if (prelude !== '' && !prelude.endsWith('\n')) prelude += '\n';
-  const headers = resolveHeaders(request.headers, prelude + text, {
-    ...request.kernel,
-    cflags: request.cflags,
-  });
-  const texts = [prelude + annotated.text];
+  const texts = [prelude + text];
   // Counting lost events is asked for: a program that does not compile with it must not run without.
-  if (annotated.eventTables.length > 0 && annotated.lostTables.length === 0) texts.push(prelude + text);
-  return {
-    request,
-    texts,
-    // The compiler works in the headers' folder: the program's own includes are looked for where it was started.
-    cflags: [...request.cflags, ...headers.cflags, `-I${process.cwd()}`],
-    headers,
-    eventTables: annotated.eventTables,
-    lostTables: annotated.lostTables,
-    lineOffset: prelude.split('\n').length - 1,
-  };
+  if (eventTables.length > 0 && lostTables.length === 0) texts.push(prelude + source);
+  return { request, source, prelude, texts, eventTables, lostTables };
+}
+
+function findHeaders({ request, source, prelude }: CompileJob): KernelHeaders {
+  return resolveHeaders(request.headers, prelude + source, { ...request.kernel, cflags: request.cflags });
 }
 
 /** Built from this file's neighbour; under a test runner that reads the sources, from the build beside them. */
 const CHILD = path.join(__dirname, '..', '..', 'lib', 'program', 'compile-child.js');
 
-function childInput(job: CompileJob): string {
+function childInput(job: CompileJob, headers: KernelHeaders): string {
   const request: ChildRequest = {
     texts: job.texts,
-    cflags: job.cflags,
+    // The compiler works in the headers' folder: the program's own includes are looked for where it was started.
+    cflags: [...job.request.cflags, ...headers.cflags, `-I${process.cwd()}`],
     debug: job.request.debug,
     allowRlimit: job.request.allowRlimit,
     device: job.request.device ?? null,
@@ -92,9 +83,9 @@ function childInput(job: CompileJob): string {
   return JSON.stringify(request);
 }
 
-function childEnvironment(job: CompileJob): NodeJS.ProcessEnv {
-  const environment: NodeJS.ProcessEnv = { ...process.env, BCC_KERNEL_SOURCE: job.headers.path };
-  if (job.headers.path === '') delete environment.BCC_KERNEL_SOURCE;
+function childEnvironment(headers: KernelHeaders): NodeJS.ProcessEnv {
+  const environment: NodeJS.ProcessEnv = { ...process.env, BCC_KERNEL_SOURCE: headers.path };
+  if (headers.path === '') delete environment.BCC_KERNEL_SOURCE;
   // What the caller's Node was told (inspectors, loaders) is not meant for this process.
   delete environment.NODE_OPTIONS;
   return environment;
@@ -110,14 +101,15 @@ interface ChildOutcome {
 
 /** Compiles in a process of its own and waits for it. */
 export function compileSync(job: CompileJob): CompiledProgram {
+  const headers = findHeaders(job);
   const child = spawnSync(process.execPath, [CHILD], {
-    input: childInput(job),
-    env: childEnvironment(job),
+    input: childInput(job, headers),
+    env: childEnvironment(headers),
     stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
     maxBuffer: Number.POSITIVE_INFINITY,
   });
   if (child.error) throw cannotStart(child.error);
-  return finish(job, {
+  return finish(job, headers, {
     code: child.status,
     signal: child.signal,
     stdout: child.stdout.toString(),
@@ -129,8 +121,9 @@ export function compileSync(job: CompileJob): CompiledProgram {
 /** The same with the event loop free; an aborted signal ends the compiler. */
 export async function compile(job: CompileJob, signal?: AbortSignal): Promise<CompiledProgram> {
   signal?.throwIfAborted();
+  const headers = findHeaders(job);
   const child: ChildProcess = spawn(process.execPath, [CHILD], {
-    env: childEnvironment(job),
+    env: childEnvironment(headers),
     stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
     ...(signal && { signal, killSignal: 'SIGKILL' as const }),
   });
@@ -140,11 +133,11 @@ export async function compile(job: CompileJob, signal?: AbortSignal): Promise<Co
   });
   // A compiler that dies before it has read all: its end says more than the broken pipe.
   child.stdin!.on('error', () => {});
-  child.stdin!.end(childInput(job));
+  child.stdin!.end(childInput(job, headers));
   const chunks: Buffer[] = [];
   (child.stdio[3] as NodeJS.ReadableStream).on('data', (chunk: Buffer) => chunks.push(chunk));
   const [stdout, stderr, end] = await Promise.all([readAll(child.stdout!), readAll(child.stderr!), exit]);
-  return finish(job, { ...end, stdout, stderr, result: Buffer.concat(chunks) });
+  return finish(job, headers, { ...end, stdout, stderr, result: Buffer.concat(chunks) });
 }
 
 function cannotStart(cause: Error): CompileError {
@@ -155,19 +148,19 @@ function cannotStart(cause: Error): CompileError {
   });
 }
 
-function finish(job: CompileJob, outcome: ChildOutcome): CompiledProgram {
+function finish(job: CompileJob, headers: KernelHeaders, outcome: ChildOutcome): CompiledProgram {
   const messages = outcome.stderr.slice(outcome.stderr.lastIndexOf(NEXT_TEXT) + 1).replace(NEXT_TEXT.slice(1), '');
   if (job.request.debug !== 0) {
     process.stdout.write(outcome.stdout);
     process.stderr.write(messages);
   }
   if (outcome.code === 0 && outcome.result.length > 0) {
-    return assemble(job, deserialize(outcome.result) as ChildResult, messages);
+    return assemble(job, headers, deserialize(outcome.result) as ChildResult, messages);
   }
   const { message, hint, code, diagnostics } = explainCompileFailure(
     messages,
     { code: outcome.code, signal: outcome.signal },
-    { text: job.request.text, linesBefore: job.lineOffset },
+    { text: job.request.text, linesBefore: job.prelude.split('\n').length - 1 },
   );
   throw new CompileError(message, { code, hint, diagnostics, output: messages });
 }
@@ -191,7 +184,7 @@ function relocate(insns: Uint8Array, tables: ReadonlyMap<number, string>, fnName
   return relocations;
 }
 
-function assemble(job: CompileJob, child: ChildResult, warnings: string): CompiledProgram {
+function assemble(job: CompileJob, headers: KernelHeaders, child: ChildResult, warnings: string): CompiledProgram {
   const btf = child.btf.length > 0 ? new Btf(child.btf) : undefined;
   const traits = findTableTraits(job.request.text);
   const names = new Map<number, string>();
@@ -218,8 +211,8 @@ function assemble(job: CompileJob, child: ChildResult, warnings: string): Compil
       text: job.request.text,
       cflags: job.request.cflags,
       libbcc: child.libbcc,
-      kernelRelease: job.headers.release,
-      headers: job.headers.identity,
+      kernelRelease: headers.release,
+      headers: headers.describe(),
       arch: os.arch(),
     },
     warnings,

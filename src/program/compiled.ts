@@ -22,7 +22,7 @@ export interface CompiledProgram {
     libbcc: string;
     /** The running or chosen kernel's release. */
     kernelRelease: string;
-    /** Identity of the headers it was compiled with. */
+    /** Where its kernel types came from, in one line for people. */
     headers: string;
     arch: string;
   };
