@@ -30,7 +30,7 @@ const PROGRAM = `
 #include <sys/sdt.h>
 void library_call(int);
 int guarded_call(int);
-static int64_t in_data = -5000000000;
+static volatile int64_t in_data = -5000000000;
 struct point { uint8_t tag; int16_t x; };
 static __attribute__((noinline)) void plain(int n, const char *text, struct point *point) {
   DTRACE_PROBE5(tsbcc, plain, n, text, in_data, point->x, -7);
@@ -40,11 +40,15 @@ static __attribute__((noinline)) void second(int64_t a, int64_t n) { DTRACE_PROB
 int main(void) {
   char line[64];
   struct point point = {1, -300};
+  /* Memory that the program itself has never touched cannot be read from BPF. */
+  static const volatile char text[] = "hello";
+  char touched = text[0];
+  (void)touched;
   while (fgets(line, sizeof line, stdin)) {
     int armed = 0;
     int n = atoi(line + 1);
     for (int i = 0; i < n; i++) {
-      if (line[0] == 'p') plain(i, "hello", &point);
+      if (line[0] == 'p') plain(i, (const char *)text, &point);
       if (line[0] == 'm') { first(i); second(i, 100 + i); }
       if (line[0] == 's') armed += guarded_call(i);
       if (line[0] == 'l') library_call(i);
