@@ -6,7 +6,6 @@ import { kernelSymbols } from '../kernel/kallsyms';
 import { perfEventAttr } from '../kernel/perf-attr';
 import { reserveProbes } from '../kernel/probe-functions';
 import { availableFilterFunctions, findTracefs, hasProbeEvents } from '../kernel/tracefs';
-import { linuxVersionCode } from '../kernel/version';
 import { type NativeFd, runtime } from '../native';
 import {
   attachFailure,
@@ -156,51 +155,7 @@ export function attachKprobeMulti(
   return attachSet(program, symbols, options, (names) => new MultiLinks(program, kind, names));
 }
 
-let kprobeMulti: boolean | undefined;
-
-/** Whether the kernel has multi-kprobe links; found by asking for one. */
-export function supportsKprobeMulti(): boolean {
-  kprobeMulti ??= probeKprobeMulti();
-  return kprobeMulti;
-}
-
-/**
- * A kernel that has them looks a function up that does not exist and says so (ESRCH). Linux 5.18 and 5.19 answer EINVAL,
- * as kernels do that know nothing of such links: only there one is really made, on functions that every kernel has.
- */
-function probeKprobeMulti(): boolean {
-  const native = runtime();
-  const expectedAttachType = BPFAttachType.TRACE_KPROBE_MULTI;
-  const { fd } = native.loadProgram({
-    type: BPFProgType.KPROBE,
-    name: 'probe_multi',
-    license: 'GPL',
-    insns: RETURN_ZERO,
-    kernVersion: linuxVersionCode(),
-    expectedAttachType,
-    logLevel: 0,
-    logSize: 0,
-  });
-  if (!fd) return false;
-  const errnoFor = (symbol: string) => {
-    try {
-      native.linkCreate(fd.fd, 0, expectedAttachType, { kprobeMulti: { flags: 0, symbols: [symbol] } }).close();
-      return 0;
-    } catch (error) {
-      return isNativeError(error) ? error.errno : EINVAL;
-    }
-  };
-  try {
-    const errno = errnoFor('tsbcc_no_such_function');
-    if (errno !== EINVAL) return errno === ESRCH || errno === ENOENT;
-    return ['ksys_sync', 'vfs_fsync'].some((symbol) => errnoFor(symbol) === 0);
-  } finally {
-    fd.close();
-  }
-}
-
-/** `r0 = 0; exit`. */
-const RETURN_ZERO = Uint8Array.from([0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0]);
+export { supportsKprobeMulti } from '../kernel/features';
 
 interface Place {
   symbol: string;

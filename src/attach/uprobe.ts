@@ -1,23 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { BPFAttachType, BPFProgType } from '../constants';
-import { AttachError, BCCError, didYouMean, isNativeError, UnsupportedError } from '../errors';
+import { AttachError, BCCError, didYouMean, UnsupportedError } from '../errors';
 import { resolveBinary } from '../kernel/binaries';
 import { ElfFile } from '../kernel/elf';
+import { supportsUprobeMulti } from '../kernel/features';
 import { perfEventAttr } from '../kernel/perf-attr';
 import { requireProcess } from '../kernel/processes';
 import { symbolTable } from '../kernel/symbol-table';
 import { type NativeFd, runtime } from '../native';
-import {
-  attachFailure,
-  EBADF,
-  EINVAL,
-  ENOENT,
-  ENOTSUPP,
-  EOPNOTSUPP,
-  ESRCH,
-  type Meanings,
-  releaseAll,
-} from './failure';
+import { attachFailure, EINVAL, ENOENT, ENOTSUPP, EOPNOTSUPP, ESRCH, type Meanings, releaseAll } from './failure';
 import { type AttachableProgram, OwnedLink } from './link';
 import { openProgramEvent } from './tracing-event';
 
@@ -37,6 +28,7 @@ import { openProgramEvent } from './tracing-event';
  */
 
 export { findExe, findLibrary } from '../kernel/binaries';
+export { supportsUprobeMulti } from '../kernel/features';
 
 /** Whether the program runs where a function is entered or where it returns. */
 export type UprobeKind = 'uprobe' | 'uretprobe';
@@ -341,40 +333,6 @@ function requirePmu(): UprobePmu {
 /** Whether the kernel raises USDT semaphores itself while a probe is attached (Linux 4.20). */
 export function supportsRefCtrOffset(): boolean {
   return uprobePmu()?.refCtrShift !== undefined;
-}
-
-let uprobeMulti: boolean | undefined;
-
-/** Whether the kernel has multi-uprobe links (Linux 6.6): asked for one on a folder, it finds fault with the folder. */
-export function supportsUprobeMulti(): boolean {
-  uprobeMulti ??= tryUprobeMulti();
-  return uprobeMulti;
-}
-
-function tryUprobeMulti(): boolean {
-  const native = runtime();
-  const expectedAttachType = BPFAttachType.TRACE_UPROBE_MULTI;
-  const { fd } = native.loadProgram({
-    type: BPFProgType.KPROBE,
-    name: 'probe_multi',
-    license: 'GPL',
-    // r0 = 0; exit
-    insns: Uint8Array.from([0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0]),
-    kernVersion: 0,
-    expectedAttachType,
-    logLevel: 0,
-    logSize: 0,
-  });
-  if (!fd) return false;
-  try {
-    const uprobeMulti = { flags: 0, path: '/', offsets: BigUint64Array.of(0n) };
-    native.linkCreate(fd.fd, 0, expectedAttachType, { uprobeMulti }).close();
-    return true;
-  } catch (error) {
-    return isNativeError(error) && error.errno === EBADF;
-  } finally {
-    fd.close();
-  }
 }
 
 function checkOptions(kind: UprobeKind, options: UprobeOptions): void {
