@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { BCC, USDT } from '../../src';
 import { describeIf, requireRoot } from '../helpers';
-import { Interactive } from '../helpers/c-program';
+import { compileC, Interactive } from '../helpers/c-program';
 import { buildUsdtPrograms, type UsdtPrograms } from '../helpers/usdt-programs';
 
 const TEXT = `
@@ -156,6 +156,41 @@ describeIf(['uprobes', 'cc', 'sdt'], 'BPF programs at USDT probes', () => {
       await other.ask('p4');
       expect(b.table('last').get(one.pid)).toBe(2);
       expect(b.table('last').get(other.pid)).toBe(attachUsdtIgnorePid ? 3 : undefined);
+      b.close();
+    }
+  });
+
+  it('tell places apart that lie at the same distance into a page, where that can be done', async () => {
+    const source = `
+      #include <stdio.h>
+      #include <sys/sdt.h>
+      #define PAGE __attribute__((noinline, aligned(4096)))
+      PAGE void first(long n, long m) { DTRACE_PROBE1(tsbcc, twin, n); }
+      PAGE void second(long n, long m) { DTRACE_PROBE1(tsbcc, twin, m); }
+      int main(void) {
+        char line[64];
+        while (fgets(line, sizeof line, stdin)) { first(1, 2); second(3, 4); puts("done"); fflush(stdout); }
+      }`;
+    const pie = compileC(folder, 'twin-pie', source, ['-fPIE', '-pie', '-fcf-protection=none']);
+    const fixed = compileC(folder, 'twin-fixed', source, ['-fno-pie', '-no-pie', '-fcf-protection=none']);
+    const text = `
+      BPF_HASH(seen, s64, u64);
+      int on_twin(struct pt_regs *ctx) {
+        s64 n = 0;
+        bpf_usdt_readarg(1, ctx, &n);
+        seen.increment(n);
+        return 0;
+      }`;
+    const enable = (usdt: USDT) => usdt.enableProbe({ probe: 'twin', fnName: 'on_twin' });
+    expect(() => enable(new USDT({ path: pie })).getText()).toThrow(
+      expect.objectContaining({ code: 'ERR_BCC_USDT_ARGUMENTS', hint: expect.stringContaining('pid') }),
+    );
+    const running = start(pie);
+    await running.ask('');
+    for (const usdt of [new USDT({ pid: running.pid, path: pie }), new USDT({ path: fixed })]) {
+      const b = new BCC({ text, usdtContexts: [enable(usdt)] });
+      await (usdt.pid === -1 ? start(fixed) : running).ask('');
+      expect([...b.table('seen').keys()].sort()).toEqual([1n, 4n]);
       b.close();
     }
   });
