@@ -100,7 +100,9 @@ export class UnsupportedError extends BCCError {
 /** A call on an object after its `close()`. */
 export class ClosedError extends BCCError {
   constructor(what: string) {
-    super('ERR_BCC_CLOSED', `${what} is closed`, { hint: 'create a new one; what close() released cannot be reopened' });
+    super('ERR_BCC_CLOSED', `${what} is closed`, {
+      hint: 'create a new one; what close() released cannot be reopened',
+    });
   }
 }
 
@@ -133,8 +135,9 @@ export function nearest(wanted: string, names: Iterable<string>, limit = 3): str
   const bound = Math.max(1, Math.floor(wanted.length / 3));
   const scored: [number, string][] = [];
   for (const name of names) {
-    if (Math.abs(name.length - wanted.length) > bound && !name.includes(wanted)) continue;
-    const distance = name.includes(wanted) ? bound : editDistance(wanted, name, bound);
+    const contains = name.includes(wanted);
+    if (!contains && (Math.abs(name.length - wanted.length) > bound || !sharesLetters(wanted, name, bound))) continue;
+    const distance = contains ? bound : editDistance(wanted, name, bound);
     if (distance <= bound) scored.push([distance, name]);
   }
   return scored
@@ -149,6 +152,17 @@ export function didYouMean(wanted: string, names: Iterable<string>): string | un
   if (near.length === 0) return undefined;
   const last = near.pop()!;
   return `did you mean ${near.length > 0 ? `${near.join(', ')} or ${last}` : last}?`;
+}
+
+const letters = new Int32Array(128);
+
+/** Whether so few letters differ that the distance may be within the bound; among 100,000 names nearly all fail here. */
+function sharesLetters(a: string, b: string, bound: number): boolean {
+  letters.fill(0);
+  for (let i = 0; i < a.length; i++) letters[a.charCodeAt(i) & 127]!++;
+  let common = 0;
+  for (let i = 0; i < b.length; i++) if (letters[b.charCodeAt(i) & 127]!-- > 0) common++;
+  return Math.max(a.length, b.length) - common <= bound;
 }
 
 /** Levenshtein's distance, given up (bound + 1) as soon as it must exceed the bound. */
