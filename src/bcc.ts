@@ -200,6 +200,14 @@ export class BCC implements Disposable {
     return new (BCC as unknown as new (source: BCCOptions, obtained: Obtained) => BCC)(options, obtained);
   }
 
+  /**
+   * Compiles (or takes from the cache) and loads nothing: plain data, for `tsbcc compile` and for a look at what came out.
+   * @throws CompileError, HeadersError
+   */
+  static compile(source: string | BCCOptions): CompiledProgram {
+    return obtain(normalizeOptions(source)).program;
+  }
+
   #describeTables(program: CompiledProgram): Record<string, AnyTable> {
     const tables: Record<string, AnyTable> = Object.create(null);
     for (const { name } of program.tables) {

@@ -54,15 +54,7 @@ export class ProgramMaps {
 
   #open(table: CompiledTable, program: CompiledProgram, types: Btf | undefined, ifindex: number): MapSpec {
     const spec: Omit<MapSpec, 'fd'> = {
-      name: table.name,
-      type: table.type,
-      keySize: table.keySize,
-      leafSize: table.leafSize,
-      maxEntries: table.maxEntries,
-      flags: table.flags,
-      keyLayout: typeLayout(types, table.btfKeyTypeId, table.keyDesc, table.keySize),
-      leafLayout: typeLayout(types, table.btfValueTypeId, table.leafDesc, table.leafSize),
-      events: eventLayouts(table, program, types),
+      ...describeTable(table, program, types),
       ...(table.innerMap !== undefined && { inner: this.specs.get(table.innerMap)! }),
     };
     if (table.extern) {
@@ -145,6 +137,29 @@ export class ProgramMaps {
     for (const [name, spec] of exportedTables) if (this.specs.get(name) === spec) exportedTables.delete(name);
     for (const fd of this.#owned.splice(0).reverse()) fd.close();
   }
+}
+
+/** A table of a compiled program, with the layouts of its keys, leaves and events. */
+export type TableDescription = Omit<MapSpec, 'fd' | 'inner'>;
+
+/** The tables of a compiled program; nothing is made in the kernel. */
+export function describeTables(program: CompiledProgram): TableDescription[] {
+  const types = program.btf.length > 0 ? new Btf(program.btf) : undefined;
+  return program.tables.map((table) => describeTable(table, program, types));
+}
+
+function describeTable(table: CompiledTable, program: CompiledProgram, types: Btf | undefined): TableDescription {
+  return {
+    name: table.name,
+    type: table.type,
+    keySize: table.keySize,
+    leafSize: table.leafSize,
+    maxEntries: table.maxEntries,
+    flags: table.flags,
+    keyLayout: typeLayout(types, table.btfKeyTypeId, table.keyDesc, table.keySize),
+    leafLayout: typeLayout(types, table.btfValueTypeId, table.leafDesc, table.leafSize),
+    events: eventLayouts(table, program, types),
+  };
 }
 
 /** Kinds whose values the kernel itself fills take no description of them. */

@@ -1,0 +1,207 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { styleText } from 'node:util';
+import { privilegeHint } from '../errors';
+import { features } from '../kernel/features';
+import { resolveHeaders } from '../kernel/headers';
+import { runtime } from '../native';
+import { cacheFolder } from '../program/cache';
+import type { Command } from './command';
+
+/** One line of the report. 'missing' keeps hello from running; 'lacks' takes something away that other programs may need. */
+interface Finding {
+  name: string;
+  state: 'ok' | 'lacks' | 'missing';
+  what: string;
+  remedy?: string;
+}
+
+const LIBRARIES =
+  'install libbcc and libbpf (Debian: apt-get install libbpfcc-dev libbpf-dev), then: npm rebuild tsbcc';
+const ADDONS = path.join(__dirname, '..', '..', 'build', 'Release');
+
+function attempt(name: string, state: 'lacks' | 'missing', remedy: string, look: () => string): Finding {
+  try {
+    return { name, state: 'ok', what: look() };
+  } catch (error) {
+    const [what] = (error instanceof Error ? error.message : String(error)).split('\n');
+    const hint = (error as { hint?: string }).hint;
+    return { name, state, what: what!, remedy: hint ?? remedy };
+  }
+}
+
+/** Without loading it: LLVM takes longer than the rest of the report. */
+function compilerFinding(): Finding {
+  const file = path.join(ADDONS, 'compiler.node');
+  return attempt('compiler', 'missing', LIBRARIES, () => {
+    if (!existsSync(file)) throw new Error('the compiler addon has not been built');
+    const mapped = /(\/\S*)\/libbcc_bpf\.so/.exec(readFileSync('/proc/self/maps', 'latin1'))?.[1];
+    const library = mapped && readdirSync(mapped).find((name) => /^libbcc\.so\.\d+\.\d+/.test(name));
+    if (mapped && !existsSync(path.join(mapped, 'libbcc.so.0')))
+      throw new Error(`there is no libbcc.so.0 in ${mapped}`);
+    return library ? `libbcc ${library.replace('libbcc.so.', '')}` : 'built';
+  });
+}
+
+const CAPABILITIES = {
+  CAP_NET_ADMIN: 12,
+  CAP_SYS_ADMIN: 21,
+  CAP_SYS_RESOURCE: 24,
+  CAP_PERFMON: 38,
+  CAP_BPF: 39,
+} as const;
+
+function privilegeFinding(): Finding {
+  const mask = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'}`);
+  const has = (name: keyof typeof CAPABILITIES) => ((mask >> BigInt(CAPABILITIES[name])) & 1n) === 1n;
+  const held = (Object.keys(CAPABILITIES) as (keyof typeof CAPABILITIES)[]).filter(has);
+  const enough = has('CAP_SYS_ADMIN') || (has('CAP_BPF') && has('CAP_PERFMON'));
+  const who = process.geteuid?.() === 0 ? 'root' : `user ${process.geteuid?.()}`;
+  return {
+    name: 'privileges',
+    state: enough ? 'ok' : 'missing',
+    what: `${who} with ${held.join(', ') || 'no capability that BPF needs'}`,
+    ...(!enough && { remedy: privilegeHint(1) ?? 'run as root: sudo -E' }),
+  };
+}
+
+function featureFindings(): Finding[] {
+  const found = features();
+  const line = (
+    name: string,
+    ok: boolean,
+    what: string,
+    without: string,
+    remedy: string,
+    state: 'lacks' | 'missing' = 'lacks',
+  ): Finding => (ok ? { name, state: 'ok', what } : { name, state, what: without, remedy });
+  const here = (types: Record<string, boolean>) => Object.entries(types).filter(([, ok]) => ok).length;
+  return [
+    line(
+      'tracefs',
+      found.tracefs,
+      'mounted',
+      'not mounted: no tracepoints, no trace_pipe',
+      'mount -t tracefs tracefs /sys/kernel/tracing',
+      'missing',
+    ),
+    line(
+      'debugfs',
+      found.debugfs,
+      'mounted',
+      'not mounted: the kprobe blacklist is not known',
+      'mount -t debugfs debugfs /sys/kernel/debug',
+    ),
+    line('bpffs', found.bpffs, 'mounted', 'not mounted: nothing can be pinned', 'mount -t bpf bpf /sys/fs/bpf'),
+    line(
+      'cgroup v2',
+      found.cgroup2,
+      'mounted',
+      'not mounted: no cgroup programs',
+      'mount -t cgroup2 none /sys/fs/cgroup',
+    ),
+    line('ring buffers', found.ringBuffer, 'yes', 'no: use BPF_PERF_OUTPUT', 'Linux 5.8 has them', 'missing'),
+    line('tracepoints', found.tracepoints, 'yes', 'no', 'a kernel with CONFIG_BPF_EVENTS has them', 'missing'),
+    line(
+      'kprobes',
+      found.kprobes,
+      found.kprobeMulti ? 'yes, many at once' : 'yes',
+      'no: use tracepoints',
+      'a kernel with CONFIG_KPROBES has them',
+    ),
+    line(
+      'uprobes',
+      found.uprobes,
+      found.uprobeMulti ? 'yes, many at once' : 'yes',
+      'no',
+      'a kernel with CONFIG_UPROBES has them',
+    ),
+    line(
+      'kfuncs',
+      found.kfunc,
+      'fentry and fexit',
+      'no fentry or fexit: use kprobes',
+      'a kernel with BTF and CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS has them',
+    ),
+    line(
+      'LSM',
+      found.lsm,
+      'BPF programs at security hooks',
+      'no BPF at security hooks',
+      'boot with lsm=…,bpf on a kernel with CONFIG_BPF_LSM',
+    ),
+    line('iterators', found.iterators, 'yes', 'no', 'Linux 5.8 with BTF has them'),
+    line(
+      'perf counters',
+      found.hardwareCounters,
+      "the CPU's own",
+      'software events only',
+      'virtual machines often have no others',
+    ),
+    line('JIT', found.jit, 'on', 'off: programs are interpreted', 'sysctl net.core.bpf_jit_enable=1'),
+    line(
+      'lockdown',
+      !found.lockdown,
+      'off',
+      'the kernel is locked down: reading kernel memory is refused',
+      'boot without lockdown (secure boot may turn it on)',
+    ),
+    line(
+      'addresses',
+      found.kernelAddresses,
+      'kernel symbols have addresses',
+      'hidden: stacks stay numbers',
+      'sysctl kernel.kptr_restrict=0, or run as root',
+    ),
+    line(
+      'memlock',
+      found.unlimitedMemlock,
+      'maps are not limited by it',
+      'maps count against RLIMIT_MEMLOCK',
+      'ulimit -l unlimited',
+    ),
+    { name: 'map types', state: 'ok', what: `${here(found.mapTypes)} of ${Object.keys(found.mapTypes).length}` },
+    {
+      name: 'program types',
+      state: 'ok',
+      what: `${here(found.programTypes)} of ${Object.keys(found.programTypes).length}`,
+    },
+  ];
+}
+
+function examine(): Finding[] {
+  const addon = attempt('runtime', 'missing', LIBRARIES, () => `libbpf ${runtime().libbpfVersion.replace(/^v/, '')}`);
+  const findings: Finding[] = [
+    { name: 'kernel', state: 'ok', what: `${os.release()} (${os.machine()})` },
+    { name: 'node', state: 'ok', what: `${process.version} (${process.arch})` },
+    addon,
+    ...(addon.state === 'ok' ? [compilerFinding()] : []),
+    privilegeFinding(),
+    attempt('kernel types', 'missing', "install the kernel's headers", () => resolveHeaders('auto', '').describe()),
+    { name: 'cache', state: 'ok', what: cacheFolder(true)! },
+  ];
+  return addon.state === 'ok' ? [...findings, ...featureFindings()] : findings;
+}
+
+const MARKS = { ok: ['green', 'ok     '], lacks: ['yellow', 'lacks  '], missing: ['red', 'MISSING'] } as const;
+
+export const command: Command = {
+  usage: '[options]',
+  about:
+    'Tells what this machine can do for BPF and what it lacks, with the remedy for each.\n' +
+    'Exits with 0 where `npm run hello` would run, with 1 where something it needs is missing.',
+  options: { json: { type: 'boolean', help: 'The findings as JSON' } },
+  run(values) {
+    const findings = examine();
+    if (values.json === true) process.stdout.write(`${JSON.stringify(findings, null, 2)}\n`);
+    else
+      for (const { name, state, what, remedy } of findings) {
+        const [color, mark] = MARKS[state];
+        const shown = process.stdout.hasColors?.() ? styleText(color, mark) : mark;
+        process.stdout.write(`${shown}  ${name.padEnd(14)} ${what}\n`);
+        if (remedy) process.stdout.write(`${' '.repeat(24)} → ${remedy}\n`);
+      }
+    return findings.some(({ state }) => state === 'missing') ? 1 : 0;
+  },
+};
