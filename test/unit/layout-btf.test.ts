@@ -2,7 +2,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { Btf, type BtfKind } from '../../src/layout/btf';
 import { codecFor } from '../../src/layout/codec';
 import type { ArrayLayout, EnumLayout, StructLayout } from '../../src/layout/layout';
-import { compileBtf, testWithClang } from './layout-compiler';
+import { itIf } from '../helpers';
+import { CLANG, compileBtf } from './layout-compiler';
 import { random } from './layout-random';
 
 const KINDS: Record<string, number> = {
@@ -83,7 +84,7 @@ const broken = (message: RegExp) =>
   expect.objectContaining({ code: 'ERR_BCC_BTF', message: expect.stringMatching(message) });
 
 describe('what the compiler makes', () => {
-  testWithClang('a struct keeps the name by which it is known', () => {
+  itIf(CLANG, 'a struct keeps the name by which it is known', () => {
     const btf = compileBtf(`
       struct plain { int a; } p; typedef struct plain alias; alias q; typedef struct { int b; } only; only r;
       typedef unsigned char mac[6]; struct host { mac m; const volatile alias s; } h;`);
@@ -94,7 +95,7 @@ describe('what the compiler makes', () => {
     expect(host.fields.map(({ type }) => type.name)).toEqual(['mac', 'alias']);
   });
 
-  testWithClang('enums of every sort', () => {
+  itIf(CLANG, 'enums of every sort', () => {
     const btf = compileBtf(`
       enum color { RED = -1, GREEN = 2 } c; enum flags { HIGH = 0x80000000u, LOW = 1 } f;
       enum tiny { T = 200 } __attribute__((packed)) t; enum wide { W = 1ULL << 40 } w;`);
@@ -107,7 +108,7 @@ describe('what the compiler makes', () => {
     expect([undefined, 2n ** 40n]).toContain(layout('wide').values['W']);
   });
 
-  testWithClang('variables, sections, functions and their parameters', () => {
+  itIf(CLANG, 'variables, sections, functions and their parameters', () => {
     const btf = compileBtf('int secret = 1; int twice(int number, char *name) { return secret + number; }');
     const twice = btf.type(btf.find('twice', 'func'));
     expect(btf.parameters(twice.type).map(({ name, type }) => `${btf.typeName(type)} ${name}`)).toEqual([
@@ -120,7 +121,7 @@ describe('what the compiler makes', () => {
     expect(() => btf.layout(twice.id)).toThrow(broken(/is a func: it has no layout/));
   });
 
-  testWithClang('a struct that is only declared has no layout, and the message says so', () => {
+  itIf(CLANG, 'a struct that is only declared has no layout, and the message says so', () => {
     const btf = compileBtf('struct hidden; struct hidden *p; struct hidden **q;');
     expect(() => btf.layout(btf.find('hidden'))).toThrow(broken(/struct hidden is declared .* not defined/));
     expect(btf.layout(btf.type(btf.find('q', 'var')).type)).toMatchObject({
@@ -305,7 +306,7 @@ describe('blobs that lie', () => {
     expect(() => b.btf().layout(5001)).toThrow(broken(/nests deeper/));
   });
 
-  testWithClang('no damage to a real blob does more than throw', () => {
+  itIf(CLANG, 'no damage to a real blob does more than throw', () => {
     const original =
       compileBtf(`typedef struct { int a[3]; struct in { char c[4]; union { long x; int y : 5; }; } in[2];
       enum { A, B } e; } data_t; data_t v; int f(data_t *d) { return d->a[0]; }`).bytes;

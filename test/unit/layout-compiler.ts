@@ -9,8 +9,12 @@ export const clang = ['clang', 'clang-14', 'clang-15', 'clang-16', 'clang-19'].f
   (name) => spawnSync(name, ['--version']).status === 0,
 );
 
-/** `test`, or a skip that says why. */
-export const testWithClang: typeof test = clang === undefined ? test.skip : test;
+/** What tests that compile need; the skipped are named so. */
+export const CLANG = { when: clang !== undefined, reason: 'clang is not installed' };
+
+/** As `itIf(CLANG, …)`, for tables of tests: `eachWithClang(rows)(name + WITHOUT_CLANG, …)`. */
+export const eachWithClang: typeof test.each = clang === undefined ? test.skip.each : test.each;
+export const WITHOUT_CLANG = clang === undefined ? ' [skipped: clang is not installed]' : '';
 
 /** The BTF of a C text, made for BPF as libbcc's compiler makes it. */
 export function compileBtf(text: string): Btf {

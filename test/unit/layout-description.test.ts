@@ -1,7 +1,7 @@
 import { ByteSource, codecFor } from '../../src/layout/codec';
 import { layoutFromDescription, layoutFromEventFields } from '../../src/layout/description';
 import type { Layout, StructLayout } from '../../src/layout/layout';
-import { compileBtf, testWithClang } from './layout-compiler';
+import { compileBtf, eachWithClang, WITHOUT_CLANG } from './layout-compiler';
 
 /** C structs, their sizes, and what libbcc 0.26 says of them: `bpf_table_key_desc`, as it came. */
 const DESCRIBED: [c: string, name: string, json: string][] = [
@@ -58,7 +58,7 @@ function decodeBoth(a: Layout, b: Layout): [unknown, unknown] {
 }
 
 describe("BCC's JSON descriptions", () => {
-  testWithClang.each(DESCRIBED)('%s', (c, name, json) => {
+  eachWithClang(DESCRIBED)(`%s${WITHOUT_CLANG}`, (c, name, json) => {
     const btf = compileBtf(`${PRELUDE} ${c} ${name.startsWith('u') ? 'union' : 'struct'} ${name} v;`);
     const compiled = btf.layout(btf.find(name));
     const described = layoutFromDescription(json, compiled.size);

@@ -1,5 +1,6 @@
 import { ByteSource, codecFor } from '../../src/layout/codec';
 import { isRefType, layoutFromRef, type RefType } from '../../src/layout/ref';
+import { itIf } from '../helpers';
 
 interface Packages {
   ref: { types: Record<string, RefType>; refType(type: unknown): RefType };
@@ -13,10 +14,10 @@ const [packages, reason] = ((): [Packages?, string?] => {
     const ref = require('ref-napi');
     return [{ ref, struct: require('ref-struct-di')(ref), array: require('ref-array-di')(ref) }];
   } catch (error) {
-    return [undefined, ` (skipped: ref-napi: ${(error as Error).message.split('\n')[0]})`];
+    return [undefined, `ref-napi cannot be loaded: ${(error as Error).message.split('\n')[0]}`];
   }
 })();
-const testWithRef = packages === undefined ? test.skip : test;
+const REF = { when: packages !== undefined, reason: reason ?? '' };
 
 function roundTrip(type: unknown, value: unknown): { bytes: number[]; value: unknown } {
   const codec = codecFor(layoutFromRef(type));
@@ -28,8 +29,8 @@ function roundTrip(type: unknown, value: unknown): { bytes: number[]; value: unk
   return { bytes, value: decoded };
 }
 
-describe(`types of ref-napi${reason ?? ''}`, () => {
-  testWithRef('numbers', () => {
+describe('types of ref-napi', () => {
+  itIf(REF, 'numbers', () => {
     const { types } = packages!.ref;
     expect(roundTrip(types['uint32'], 7)).toEqual({ bytes: [7, 0, 0, 0], value: 7 });
     expect(roundTrip(types['int16'], -2)).toEqual({ bytes: [254, 255], value: -2 });
@@ -38,7 +39,7 @@ describe(`types of ref-napi${reason ?? ''}`, () => {
     expect(roundTrip(types['uint64'], '18446744073709551615').value).toBe('18446744073709551615');
   });
 
-  testWithRef('structs and arrays outlive the bytes they came from', () => {
+  itIf(REF, 'structs and arrays outlive the bytes they came from', () => {
     const { struct, array } = packages!;
     const type = struct({ pid: 'uint32', count: 'uint64', mac: array('uint8', 6) });
     const { bytes, value } = roundTrip(type, { pid: 1, count: 2, mac: [1, 2, 3, 4, 5, 6] });
@@ -48,7 +49,7 @@ describe(`types of ref-napi${reason ?? ''}`, () => {
     expect(roundTrip(type, value).bytes).toEqual(bytes);
   });
 
-  testWithRef('a pointer is an address, and what would follow one is refused', () => {
+  itIf(REF, 'a pointer is an address, and what would follow one is refused', () => {
     const { ref } = packages!;
     expect(layoutFromRef(ref.refType('int'))).toMatchObject({ kind: 'pointer', size: 8 });
     expect(() => layoutFromRef(ref.types['CString'])).toThrow(

@@ -1,7 +1,7 @@
 import { ByteSource } from '../../src/layout/codec';
 import type { Layout } from '../../src/layout/layout';
 import { sprintf, sscanf } from '../../src/layout/sprintf';
-import { compileBtf, testWithClang } from './layout-compiler';
+import { compileBtf, eachWithClang, WITHOUT_CLANG } from './layout-compiler';
 
 const PRELUDE = `typedef unsigned char u8; typedef signed char s8; typedef unsigned short u16; typedef unsigned int u32;
 typedef unsigned long long u64; typedef long long s64; struct in_t { u16 a; u8 b; }; enum e_t { EA = -1, EB = 2 };`;
@@ -81,11 +81,11 @@ function scanned(layout: Layout, text: string): string {
 }
 
 describe('the text form', () => {
-  testWithClang.each(FROM_BCC)('of %s is the one that BCC prints', (c, hex, text) => {
+  eachWithClang(FROM_BCC)(`of %s is the one that BCC prints${WITHOUT_CLANG}`, (c, hex, text) => {
     expect(sprintf(layoutOf(c), source(hex))).toBe(OWN_LIMITS.get(text) ?? text);
   });
 
-  testWithClang.each(FROM_BCC)('of %s is read back, and printed again', (c, hex) => {
+  eachWithClang(FROM_BCC)(`of %s is read back, and printed again${WITHOUT_CLANG}`, (c, hex) => {
     const layout = layoutOf(c);
     const text = sprintf(layout, source(hex));
     expect(sprintf(layout, source(scanned(layout, text)))).toBe(text);
