@@ -160,7 +160,23 @@
 #define SIGRTMIN 32
 #define SIGRTMAX 64
 #define SA_RESTORER 0x4000000
-#define SIGSTKSZ 8192
+#define SA_NOCLDSTOP 0x1
+#define SA_NOCLDWAIT 0x2
+#define SA_SIGINFO 0x4
+#define SA_UNSUPPORTED 0x400
+#define SA_EXPOSE_TAGBITS 0x800
+#define SA_ONSTACK 0x8000000
+#define SA_RESTART 0x10000000
+#define SA_NODEFER 0x40000000
+#define SA_RESETHAND 0x80000000U
+#define SA_NOMASK 0x40000000
+#define SA_ONESHOT 0x80000000U
+#define SIG_BLOCK 0
+#define SIG_UNBLOCK 1
+#define SIG_SETMASK 2
+#define SIG_DFL ((__sighandler_t)0)
+#define SIG_IGN ((__sighandler_t)1)
+#define SIG_ERR ((__sighandler_t)-1)
 #define SI_MAX_SIZE 128
 #define SI_USER 0
 #define SI_KERNEL 0x80
@@ -292,6 +308,9 @@
 #define CAP_BPF 39
 #define CAP_CHECKPOINT_RESTORE 40
 #define CAP_LAST_CAP 40
+#define CAP_OPT_NONE 0x0
+#define CAP_OPT_NOAUDIT 2
+#define CAP_OPT_INSETID 4
 
 /* prctl */
 #define PR_SET_PDEATHSIG 1

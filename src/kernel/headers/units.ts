@@ -32,6 +32,46 @@ export interface Mentions {
   forward: Map<string, 'struct' | 'union'>;
 }
 
+/**
+ * Structs of packet headers that are declared packed although their members lie where they would lie anyway: BTF does not
+ * tell, and where such a struct stands in another one, or is read from a packet, its alignment matters.
+ */
+const PACKED = new Set(
+  (
+    'ethhdr fddi_snap_hdr gre_base_hdr gre_full_hdr hippi_hdr hippi_snap_hdr hsr_tag ip6_mh ipv6_rpl_sr_hdr pppoe_hdr ' +
+    'pppoe_tag pptp_gre_header usb_device_descriptor virtio_blk_config virtio_net_config virtio_vsock_event'
+  ).split(' '),
+);
+
+/**
+ * Ends runs of bitfields that would be longer than 64 bits. libbcc lays structs out for the host and generates code for
+ * BPF, and the two differ in how an integer of more than 64 bits is aligned: clang makes one such integer of a whole run
+ * (the `long: 64;` lines with which libbpf pads to a cache line are one, too), and every member after it would be read 8
+ * or 16 bytes too far. `char: 0` begins a new run and, standing at a byte's boundary, moves nothing.
+ */
+function endLongRuns(text: string): string {
+  if (!/:\s*\d+;$/m.test(text)) return text;
+  const lines: string[] = [];
+  let bits = 0;
+  for (const line of text.split('\n')) {
+    const padding = /^\t+(?:char: 8|short: 16|int: 32|long: 64);$/.test(line);
+    const bytewise = /^\t+(?:__)?(?:u8|s8|bool|unsigned char|char) \w+: (\d);$/.exec(line);
+    if (bytewise) {
+      const width = Number(bytewise[1]);
+      // a bitfield of a byte's type does not reach over a byte's end
+      if ((bits % 8) + width > 8) bits += 8 - (bits % 8);
+      if (bits === 64) lines.push(RUN_END);
+      bits = (bits % 64) + width;
+    } else {
+      bits = 0;
+    }
+    lines.push(line);
+    if (padding) lines.push(RUN_END);
+  }
+  return lines.join('\n');
+}
+const RUN_END = '\tchar: 0;';
+
 /** Splits libbpf's C dump of a BTF blob into units. Forward declarations are dropped: they are made again where needed. */
 export function splitBtfDump(dump: string, order = 0): Unit[] {
   const units: Unit[] = [];
@@ -42,7 +82,13 @@ export function splitBtfDump(dump: string, order = 0): Unit[] {
     if (!head) continue;
     const kind = head[1] as UnitKind;
     if ((kind === 'struct' || kind === 'union') && /^\w+ \w+;$/.test(text)) continue;
-    const clean = text.replace(/ ?__attribute__\(\((?:btf_type_tag\("[^"]*"\)|preserve_access_index)\)\)/g, '');
+    let clean = endLongRuns(text).replace(
+      / ?__attribute__\(\((?:btf_type_tag\("[^"]*"\)|preserve_access_index)\)\)/g,
+      '',
+    );
+    if (kind === 'struct' && PACKED.has(head[2]!) && clean.endsWith('\n};')) {
+      clean = `${clean.slice(0, -1)} __attribute__((packed));`;
+    }
     const unit: Unit = { kind, order: order++, text: clean, tag: kind === 'typedef' ? '' : head[2]!, names: [] };
     if (kind === 'typedef') unit.names.push(typedefName(clean));
     for (const body of clean.matchAll(/\benum\b[^{;]*\{([^}]*)\}/g)) {

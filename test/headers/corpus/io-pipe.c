@@ -1,6 +1,8 @@
 // Pipes: how full they are.
-#include <linux/pipe_fs_i.h>
 #include <linux/fs.h>
+#include <linux/wait.h>
+#include <linux/mutex.h>
+#include <linux/pipe_fs_i.h>
 
 struct event_t {
   u32 head, tail, size, readers, writers;

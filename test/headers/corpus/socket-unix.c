@@ -2,6 +2,7 @@
 #include <net/af_unix.h>
 #include <net/sock.h>
 #include <linux/un.h>
+#include <linux/pid.h>
 
 struct event_t {
   u64 peer;

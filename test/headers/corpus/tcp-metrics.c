@@ -1,5 +1,6 @@
 // Smoothed round trip, window and counters of a connection.
 #include <linux/tcp.h>
+#include <net/tcp.h>
 #include <net/inet_sock.h>
 #include <net/inet_connection_sock.h>
 
