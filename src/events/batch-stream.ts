@@ -1,4 +1,5 @@
-import { type DecodeRecord, type DrainBuffer, ENTRY_HEADER, entryStride, LOST_ENTRY, lossAt } from './drain-buffer';
+import type { Codec } from '../layout/codec';
+import { type DrainBuffer, ENTRY_HEADER, entryStride, LOST_ENTRY, lossAt } from './drain-buffer';
 import { Loss } from './loss';
 import { type RecordSource, RecordStream, type RecordStreamOptions, type StreamRing } from './record-stream';
 
@@ -13,12 +14,9 @@ export class BatchLoss extends Loss {
   }
 }
 
-/** How a batch reads its records. */
+/** How a batch reads its records: by the codec for records of a size. */
 export interface BatchDecoder<T> {
-  /** At once, into plain values. */
-  decode: DecodeRecord<T>;
-  /** Field by field, when it is read. */
-  lazy: DecodeRecord<T>;
+  codec(size: number): Pick<Codec<T>, 'decode' | 'lazy'>;
 }
 
 /**
@@ -65,7 +63,8 @@ export class EventBatch<T> implements Iterable<T> {
     if (index < 0) index += this.length;
     if (!(index >= 0 && index < this.length)) return undefined;
     const start = this.#start(index);
-    return this.#decoder.lazy(this.#buffer.source, start, this.#size(start));
+    const size = this.#size(start);
+    return this.#decoder.codec(size).lazy(this.#buffer.source, start, size);
   }
 
   /** Event `index` in plain values that outlive the batch; undefined beyond the ends. */
@@ -73,7 +72,8 @@ export class EventBatch<T> implements Iterable<T> {
     if (index < 0) index += this.length;
     if (!(index >= 0 && index < this.length)) return undefined;
     const start = this.#start(index);
-    return this.#decoder.decode(this.#buffer.source, start, this.#size(start));
+    const size = this.#size(start);
+    return this.#decoder.codec(size).decode(this.#buffer.source, start, size);
   }
 
   /** The bytes of event `index`, valid until the next batch; undefined beyond the ends. */
@@ -87,11 +87,11 @@ export class EventBatch<T> implements Iterable<T> {
   /** All events in plain values that outlive the batch. */
   toArray(): T[] {
     const { source, words } = this.#buffer;
-    const { decode } = this.#decoder;
-    const events: T[] = [];
-    for (let at = 0; at < this.#bytes; ) {
+    const events = new Array<T>(this.length);
+    for (let at = 0, i = 0; i < events.length; ) {
       const size = words[(at >> 2) + 1]!;
-      if (words[at >> 2] !== LOST_ENTRY) events.push(decode(source, at + ENTRY_HEADER, size));
+      if (words[at >> 2] !== LOST_ENTRY)
+        events[i++] = this.#decoder.codec(size).decode(source, at + ENTRY_HEADER, size);
       at += entryStride(size);
     }
     return events;

@@ -38,9 +38,16 @@ export class EventDecoder<T> implements BatchDecoder<T> {
     if (this.#always) this.#codec = codecFor<T>(this.#layouts[0]!, { int64: table.int64 });
   }
 
-  readonly decode: DecodeRecord<T> = (source, offset, size) => this.#for(size).decode(source, offset, size);
+  /** The codec for records of `size` bytes. */
+  codec(size: number): Codec<T> {
+    if (this.#always || size === this.#size) return this.#codec!;
+    const codec = codecFor<T>(this.#choose(size), { int64: this.#table.int64 });
+    this.#codec = codec;
+    this.#size = size;
+    return codec;
+  }
 
-  readonly lazy: DecodeRecord<T> = (source, offset, size) => this.#for(size).lazy(source, offset, size);
+  readonly decode: DecodeRecord<T> = (source, offset, size) => this.codec(size).decode(source, offset, size);
 
   /** Reads one field of each event: for ordering by it. */
   field(name: string): DecodeRecord<number | bigint> {
@@ -55,15 +62,8 @@ export class EventDecoder<T> implements BatchDecoder<T> {
         { hint: didYouMean(name, names) ?? `its fields are ${names.join(', ')}` },
       );
     }
-    return (source, offset, size) => (this.lazy(source, offset, size) as Record<string, number | bigint>)[name]!;
-  }
-
-  #for(size: number): Codec<T> {
-    if (this.#always || size === this.#size) return this.#codec!;
-    const codec = codecFor<T>(this.#choose(size), { int64: this.#table.int64 });
-    this.#codec = codec;
-    this.#size = size;
-    return codec;
+    return (source, offset, size) =>
+      (this.codec(size).lazy(source, offset, size) as Record<string, number | bigint>)[name]!;
   }
 
   #choose(size: number): Layout {
