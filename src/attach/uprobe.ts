@@ -3,7 +3,7 @@ import { BPFAttachType, BPFProgType } from '../constants';
 import { AttachError, BCCError, didYouMean, UnsupportedError } from '../errors';
 import { resolveBinary } from '../kernel/binaries';
 import { ElfFile } from '../kernel/elf';
-import { supportsUprobeMulti } from '../kernel/features';
+import { supportsUprobeMulti, supportsUprobeMultiPid } from '../kernel/features';
 import { perfEventAttr } from '../kernel/perf-attr';
 import { requireProcess } from '../kernel/processes';
 import { symbolTable } from '../kernel/symbol-table';
@@ -73,7 +73,7 @@ export interface UprobePlan {
   /** As a person would name it: `c:malloc`, `/bin/bash:/^read/ (12 functions)`. */
   label: string;
   /**
-   * One link can hold all targets, which is several times faster. Its program must have been loaded with the expected
+   * One multi-uprobe link is to hold all targets, which is several times faster. Its program must have been loaded with the expected
    * attach type BPFAttachType.TRACE_UPROBE_MULTI, and serves for nothing else then.
    */
   multi: boolean;
@@ -115,9 +115,17 @@ export function planUprobes(kind: UprobeKind, options: UprobeOptions): UprobePla
     pid,
     targets,
     label: options.symRe === undefined ? label : `${label} (${targets.length} functions)`,
-    // Kernels 6.6 to 6.9 compare the pid of a multi-uprobe link with the thread's, and miss all threads but the first.
-    multi: targets.length > 1 && pid === -1 && supportsUprobeMulti(),
+    multi: prefersMulti(targets.length, pid),
   };
+}
+
+/**
+ * Whether places are better held by one multi-uprobe link than each by a perf event. From Linux 6.10 always: closing a
+ * perf event there waits a tenth of a second for grace periods, and all of them wait one after the other, at the end of a
+ * process too; a link waits a quarter of that, once. Before 6.10 such links miss threads where a pid is given.
+ */
+export function prefersMulti(places: number, pid: number): boolean {
+  return supportsUprobeMultiPid() || (places > 1 && pid === -1 && supportsUprobeMulti());
 }
 
 /** One program on one or several places of a file. */
@@ -255,6 +263,7 @@ class MultiHolder implements Holder {
         uprobeMulti: {
           flags: this.#plan.kind === 'uretprobe' ? BPF_F_UPROBE_MULTI_RETURN : 0,
           path: this.#plan.path,
+          ...(this.#plan.pid !== -1 && { pid: this.#plan.pid }),
           offsets: BigUint64Array.from(targets, ({ offset }) => offset),
           ...(counted && { refCtrOffsets: BigUint64Array.from(targets, ({ refCtrOffset = 0n }) => refCtrOffset) }),
         },

@@ -3,7 +3,7 @@ import { AttachError, UnsupportedError } from '../errors';
 import { processMappings, processStart } from '../kernel/processes';
 import type { USDT, USDTAttachment } from '../usdt';
 import { releaseAll } from './failure';
-import { supportsRefCtrOffset, type UprobePlan, uprobeEventName } from './uprobe';
+import { prefersMulti, supportsRefCtrOffset, type UprobePlan, uprobeEventName } from './uprobe';
 
 /** One enabled probe in one file: `attachUprobes(program of fnName, plan)` attaches it. */
 export interface UsdtPlan extends UprobePlan {
@@ -36,7 +36,7 @@ export function planUsdt(context: USDT, options: UsdtPlanOptions = {}): UsdtPlan
       pid,
       fnName: attachment.fnName,
       label: `${attachment.provider}:${attachment.name}${pid === -1 ? '' : ` (pid ${pid})`}`,
-      multi: false,
+      multi: prefersMulti(attachment.locations.length, pid),
       targets: attachment.locations.map(({ offset, semaphoreOffset }) => ({
         offset,
         event: uprobeEventName('uprobe', attachment.path, offset, pid),

@@ -139,15 +139,21 @@ export const supportsKprobeMulti = remembered(() => {
 });
 
 /** Multi-uprobe links (Linux 6.6): asked for one on a folder, the kernel finds fault with the folder. */
-export const supportsUprobeMulti = remembered(() => {
+export const supportsUprobeMulti = remembered(() => errnoOfUprobeMulti(0) === EBADF);
+
+/**
+ * Multi-uprobe links for one process, with all its threads (Linux 6.10). Kernels before compare the pid with the thread's;
+ * those after find fault with a pid of -1 before they look at the path.
+ */
+export const supportsUprobeMultiPid = remembered(() => supportsUprobeMulti() && errnoOfUprobeMulti(-1) === EINVAL);
+
+function errnoOfUprobeMulti(pid: number): number | undefined {
   const expectedAttachType = BPFAttachType.TRACE_UPROBE_MULTI;
-  const uprobeMulti = { flags: 0, path: '/', offsets: BigUint64Array.of(0n) };
-  const answers = (fd: number) => {
-    const errno = errnoOf(() => runtime().linkCreate(fd, 0, expectedAttachType, { uprobeMulti }));
-    return errno === EBADF;
-  };
-  return withProgram(BPFProgType.KPROBE, { expectedAttachType }, answers) ?? false;
-});
+  const uprobeMulti = { flags: 0, path: '/', offsets: BigUint64Array.of(0n), pid };
+  return withProgram(BPFProgType.KPROBE, { expectedAttachType }, (fd) => {
+    return errnoOf(() => runtime().linkCreate(fd, 0, expectedAttachType, { uprobeMulti }));
+  });
+}
 
 /** Whether a struct of the kernel has such a member, in itself or in an anonymous member; false for unknown structs. */
 export function kernelStructHasField(structName: string, fieldName: string): boolean {
