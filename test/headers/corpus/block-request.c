@@ -17,7 +17,10 @@ int on_start(struct pt_regs *ctx, struct request *rq) {
   e.op = flags & REQ_OP_MASK;
   e.write = e.op == REQ_OP_WRITE;
   e.sync = !!(flags & REQ_SYNC);
-  e.dev = MKDEV(rq->q->disk->major, rq->q->disk->first_minor);
+  struct gendisk *disk = rq->q->disk;
+  int major = disk->major;
+  int minor = disk->first_minor;
+  e.dev = MKDEV(major, minor);
   events.perf_submit(ctx, &e, sizeof(e));
   return 0;
 }

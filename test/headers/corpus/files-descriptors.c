@@ -18,7 +18,10 @@ int on_dup(struct pt_regs *ctx, unsigned int fd) {
   bpf_probe_read_kernel(&file, sizeof(file), &slots[fd]);
   if (!file)
     return 0;
-  u64 ino = file->f_inode->i_ino;
+  struct inode *inode = NULL;
+  bpf_probe_read_kernel(&inode, sizeof(inode), &file->f_inode);
+  u64 ino = 0;
+  bpf_probe_read_kernel(&ino, sizeof(ino), &inode->i_ino);
   inodes.increment(ino);
   return 0;
 }

@@ -6,7 +6,8 @@ BPF_HASH(start, u32);
 BPF_HISTOGRAM(latency);
 
 int on_read(struct pt_regs *ctx, struct file *file) {
-  if (!S_ISREG(file->f_inode->i_mode) || (file->f_flags & O_DIRECT))
+  umode_t mode = file->f_inode->i_mode;
+  if (!S_ISREG(mode) || (file->f_flags & O_DIRECT))
     return 0;
   u32 tid = bpf_get_current_pid_tgid();
   u64 now = bpf_ktime_get_ns();

@@ -22,9 +22,12 @@ int on_free(struct pt_regs *ctx, struct sk_buff *skb) {
     return 0;
   e.saddr = ip->saddr;
   e.daddr = ip->daddr;
-  e.sport = ntohs(tcp->source);
-  e.dport = ntohs(tcp->dest);
-  u8 flags = ((u_int8_t *)tcp)[13];
+  u16 source = tcp->source;
+  u16 target = tcp->dest;
+  e.sport = ntohs(source);
+  e.dport = ntohs(target);
+  u8 flags = 0;
+  bpf_probe_read_kernel(&flags, sizeof(flags), (void *)tcp + 13);
   e.syn = !!(flags & 0x02);
   e.rst = !!(flags & 0x04);
   events.perf_submit(ctx, &e, sizeof(e));

@@ -14,7 +14,8 @@ int on_connect(struct pt_regs *ctx, struct sock *sk) {
   struct event_t e = {.pid = bpf_get_current_pid_tgid() >> 32};
   e.family = sk->sk_family;
   e.sport = sk->sk_num;
-  e.dport = ntohs(sk->sk_dport);
+  u16 port = sk->sk_dport;
+  e.dport = ntohs(port);
   if (e.family == AF_INET) {
     e.saddr = sk->sk_rcv_saddr;
     e.daddr = sk->sk_daddr;

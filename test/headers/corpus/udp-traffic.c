@@ -16,10 +16,10 @@ int on_send(struct pt_regs *ctx, struct sock *sk, struct msghdr *msg, size_t len
     return 0;
   struct key_t key = {.pid = bpf_get_current_pid_tgid() >> 32, .family = sk->sk_family};
   struct sockaddr_in *to = msg->msg_name;
+  u16 port = sk->sk_dport;
   if (to)
-    key.port = ntohs(to->sin_port);
-  else
-    key.port = ntohs(sk->sk_dport);
+    port = to->sin_port;
+  key.port = ntohs(port);
   bytes.increment(key, length);
   return 0;
 }
