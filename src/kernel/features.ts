@@ -15,8 +15,9 @@ import { linuxVersionCode } from './version';
 
 const BTF_KIND_FUNC = 12;
 const ENOENT = 2;
-const ESRCH = 3;
+const E2BIG = 7;
 const EBADF = 9;
+const EINVAL = 22;
 const EINVAL = 22;
 const BPF_F_SLEEPABLE = 1 << 4;
 
@@ -120,20 +121,14 @@ export const supportRawTracepoint = remembered(() => {
 export const supportRawTracepointInModule = remembered(() => kernelSymbols().has('bpf_trace_modules'));
 
 /**
- * Multi-kprobe links (Linux 5.18 with CONFIG_FPROBE). A kernel that has them looks a function up that does not exist and
- * says so (ESRCH). Linux 5.18 and 5.19 answer EINVAL, as kernels do that know nothing of such links: only there one is
- * really made, on functions that every kernel has.
+ * Multi-kprobe links (Linux 5.18 with CONFIG_FPROBE). Only a kernel that has them reads the names of the functions, and
+ * finds this one too long (E2BIG) before it looks for it among all symbols.
  */
 export const supportsKprobeMulti = remembered(() => {
   const expectedAttachType = BPFAttachType.TRACE_KPROBE_MULTI;
+  const kprobeMulti = { flags: 0, symbols: ['x'.repeat(1024)] };
   const answers = (fd: number) => {
-    const errnoFor = (symbol: string) => {
-      const kprobeMulti = { flags: 0, symbols: [symbol] };
-      return errnoOf(() => runtime().linkCreate(fd, 0, expectedAttachType, { kprobeMulti }));
-    };
-    const errno = errnoFor('tsbcc_no_such_function');
-    if (errno !== EINVAL) return errno === ESRCH || errno === ENOENT;
-    return ['ksys_sync', 'vfs_fsync'].some((symbol) => errnoFor(symbol) === 0);
+    return errnoOf(() => runtime().linkCreate(fd, 0, expectedAttachType, { kprobeMulti })) === E2BIG;
   };
   return withProgram(BPFProgType.KPROBE, { expectedAttachType }, answers) ?? false;
 });
