@@ -18,7 +18,6 @@ const ENOENT = 2;
 const E2BIG = 7;
 const EBADF = 9;
 const EINVAL = 22;
-const EINVAL = 22;
 const BPF_F_SLEEPABLE = 1 << 4;
 
 /** `r0 = 0; exit`. */
