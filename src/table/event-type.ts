@@ -99,6 +99,7 @@ export class EventDecoder<T> implements BatchDecoder<T> {
 export class EventReader {
   readonly #table: EventTable;
   readonly #decoders = new Map<string | undefined, EventDecoder<unknown>>();
+  #usual: EventDecoder<unknown> | undefined;
   #buffer: ArrayBufferLike | undefined;
   #source: ByteSource | undefined;
 
@@ -116,15 +117,18 @@ export class EventReader {
 
   /** The event that `data` holds. */
   read(data: Uint8Array, type: string | undefined): unknown {
-    if (!(data instanceof Uint8Array)) {
-      throw new TypeError(`event(data) takes the data that the callback was given, not ${inspect(data)}`);
-    }
+    const { buffer, byteOffset, byteLength } = data;
     // Records of one batch share their buffer.
-    if (data.buffer !== this.#buffer) {
-      this.#buffer = data.buffer;
-      this.#source = new ByteSource(new Uint8Array(data.buffer));
+    if (buffer === undefined || buffer !== this.#buffer) {
+      if (!(data instanceof Uint8Array)) {
+        throw new TypeError(`event(data) takes the data that the callback was given, not ${inspect(data)}`);
+      }
+      this.#source = new ByteSource(new Uint8Array(buffer));
+      this.#buffer = buffer;
     }
-    return this.decoder(type).decode(this.#source!, data.byteOffset, data.byteLength);
+    if (type !== undefined) return this.decoder(type).decode(this.#source!, byteOffset, byteLength);
+    this.#usual ??= this.decoder();
+    return this.#usual.decode(this.#source!, byteOffset, byteLength);
   }
 }
 
