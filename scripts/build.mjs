@@ -73,7 +73,10 @@ function compile({ name, project, from, to, also = [] }) {
   writeFileSync(stampFile, stamp);
 }
 
-if (!packagesInstalled()) run('npm', ['ci', '--no-audit', '--no-fund'], 'installing the npm packages');
+// Not `npm ci`, which insists on entries for every platform's optional packages, and a registry may have some only.
+if (!packagesInstalled()) {
+  run('npm', ['install', '--no-save', '--no-audit', '--no-fund', '--ignore-scripts'], 'installing the npm packages');
+}
 
 // Imported only now: on a fresh clone its dependency is not there before npm has run.
 const { buildNative } = await import('./install.mjs');
