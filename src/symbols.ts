@@ -79,7 +79,8 @@ export class SymbolCache {
       return kernelSymbols().resolve(wanted) ?? { name: undefined, offset: wanted, module: undefined };
     }
     const symbol = this.#process.resolve(wanted);
-    return options.demangle === false ? symbol : { ...symbol, name: demangled(symbol.name) };
+    if (options.demangle !== false) symbol.name = demangled(symbol.name);
+    return symbol;
   }
 
   /**
@@ -252,8 +253,18 @@ export function symbolText(symbol: ResolvedSymbol, options: SymbolTextOptions = 
   return `${symbol.name ?? '[unknown]'}${offset}${module}`;
 }
 
+const MAX_DEMANGLED = 10_000;
+const demangledNames = new Map<string, string>();
+
 function demangled(name: string | undefined): string | undefined {
-  return name !== undefined && (name.startsWith('_Z') || name.startsWith('___Z')) ? runtime().demangle(name) : name;
+  if (name === undefined || !(name.startsWith('_Z') || name.startsWith('___Z'))) return name;
+  let text = demangledNames.get(name);
+  if (text === undefined) {
+    text = runtime().demangle(name);
+    if (demangledNames.size >= MAX_DEMANGLED) demangledNames.clear();
+    demangledNames.set(name, text);
+  }
+  return text;
 }
 
 function toAddress(address: bigint | number): bigint {

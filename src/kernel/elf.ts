@@ -146,7 +146,7 @@ export class ElfFile {
    */
   addressToOffset(address: bigint): bigint | undefined {
     if (this.type !== ET_EXEC && this.type !== ET_DYN) return address;
-    return this.#codeSegments()
+    return this.codeSegments()
       .filter((segment) => address >= segment.address && address < segment.address + segment.memorySize)
       .map((segment) => address - segment.address + segment.offset)[0];
   }
@@ -154,7 +154,7 @@ export class ElfFile {
   /** The virtual address of the code at an offset in the file: the inverse of `addressToOffset`. */
   offsetToAddress(offset: bigint): bigint | undefined {
     if (this.type !== ET_EXEC && this.type !== ET_DYN) return offset;
-    return this.#codeSegments()
+    return this.codeSegments()
       .filter((segment) => offset >= segment.offset && offset < segment.offset + segment.fileSize)
       .map((segment) => offset - segment.offset + segment.address)[0];
   }
@@ -206,7 +206,8 @@ export class ElfFile {
     return found;
   }
 
-  #codeSegments(): ElfSegment[] {
+  /** The segments that are loaded as code. */
+  codeSegments(): ElfSegment[] {
     return this.segments.filter((segment) => segment.type === PT_LOAD && (segment.flags & PF_X) !== 0);
   }
 

@@ -29,8 +29,16 @@ const RECHECK_MS = 50;
 
 interface Module {
   table: SymbolTable | undefined;
-  /** From an offset in the file to the virtual address that symbols have. */
-  toAddress(offset: bigint): bigint;
+  /** What the virtual address of code is more than its offset in the file, at some offset. */
+  biasAt(offset: bigint, size: bigint): bigint;
+}
+
+/** A mapping with what is known of its file. */
+interface Loaded {
+  mapping: ProcessMapping;
+  module: Module;
+  /** From an address in the process to the virtual address that symbols have. */
+  bias: bigint;
 }
 
 /**
@@ -50,6 +58,9 @@ export class ProcessSymbols {
   #checked: number;
   #read: number;
   readonly #modules = new Map<string, Module>();
+  readonly #loaded = new Map<ProcessMapping, Loaded>();
+  /** The mapping that was looked up last: the next address is often in it too. */
+  #latest: ProcessMapping | undefined;
   readonly #sharesFiles: boolean;
   /** Keeps the process's root reachable when the process has ended. */
   readonly #root: NativeFd | undefined;
@@ -89,11 +100,11 @@ export class ProcessSymbols {
       mapping.path === module || mapping.path.slice(mapping.path.lastIndexOf('/') + 1) === module;
     if (!this.#mappings.some(wanted)) this.#reread();
     for (const mapping of this.#mappings.filter(wanted)) {
-      const loaded = this.#module(mapping);
-      const address = loaded.table?.address(name);
+      const { module, bias } = this.#load(mapping);
+      const address = module.table?.address(name);
       if (address === undefined) continue;
       // A file may be mapped in several pieces: it is the piece that holds the function which tells where that is.
-      const global = mapping.start + (address - loaded.toAddress(mapping.offset));
+      const global = address - bias;
       if (global >= mapping.start && global < mapping.end) return global;
     }
     return undefined;
@@ -104,22 +115,23 @@ export class ProcessSymbols {
     this.#mappingsText = undefined;
     this.#perfMap?.forget();
     this.#modules.clear();
+    this.#setMappings(this.#mappings);
     this.#reread();
   }
 
   close(): void {
     this.#modules.clear();
-    this.#mappings = [];
+    this.#setMappings([]);
     this.#perfMap = undefined;
     this.#root?.close();
   }
 
   #resolveKnown(address: bigint): ProcessSymbol {
     const mapping = this.#mappingOf(address);
-    const module = mapping && isBacked(mapping) ? this.#module(mapping) : undefined;
-    const inModule = module?.toAddress(address - mapping!.start + mapping!.offset);
-    const symbol = inModule === undefined ? undefined : module!.table?.find(inModule);
-    if (symbol) return { ...symbol, module: mapping!.path };
+    const loaded = mapping && isBacked(mapping) ? this.#load(mapping) : undefined;
+    const inModule = loaded && address + loaded.bias;
+    const symbol = inModule === undefined ? undefined : loaded!.module.table?.find(inModule);
+    if (symbol) return { name: symbol.name, offset: symbol.offset, module: mapping!.path };
     const compiled = this.#perfMap?.find(address);
     if (compiled) return { ...compiled, module: this.#perfMap!.path };
     return inModule === undefined
@@ -128,6 +140,8 @@ export class ProcessSymbols {
   }
 
   #mappingOf(address: bigint): ProcessMapping | undefined {
+    const latest = this.#latest;
+    if (latest && address >= latest.start && address < latest.end) return latest;
     let from = 0;
     let to = this.#mappings.length;
     while (from < to) {
@@ -136,7 +150,15 @@ export class ProcessSymbols {
       else to = middle;
     }
     const mapping = this.#mappings[from - 1];
-    return mapping && address < mapping.end ? mapping : undefined;
+    if (!mapping || address >= mapping.end) return undefined;
+    this.#latest = mapping;
+    return mapping;
+  }
+
+  #setMappings(mappings: ProcessMapping[]): void {
+    this.#mappings = mappings;
+    this.#loaded.clear();
+    this.#latest = undefined;
   }
 
   /** What makes known addresses wrong: another program in the same process (exec), code compiled over older code. */
@@ -160,7 +182,7 @@ export class ProcessSymbols {
         const text = readFileSync(`/proc/${this.pid}/maps`, 'utf8');
         if (text !== this.#mappingsText) {
           this.#mappingsText = text;
-          this.#mappings = executable(parseMappings(text));
+          this.#setMappings(executable(parseMappings(text)));
           changed = true;
         }
       } catch {
@@ -171,26 +193,18 @@ export class ProcessSymbols {
     return (this.#perfMap?.refresh() ?? false) || changed;
   }
 
-  #module(mapping: ProcessMapping): Module {
-    const key = `${mapping.inode}:${mapping.path}`;
-    let module = this.#modules.get(key);
-    if (!module) {
-      module = mapping.path === '[vdso]' ? vdso() : this.#load(mapping);
+  #load(mapping: ProcessMapping): Loaded {
+    let loaded = this.#loaded.get(mapping);
+    if (!loaded) {
+      const key = `${mapping.inode}:${mapping.path}`;
+      const module =
+        this.#modules.get(key) ?? (mapping.path === '[vdso]' ? vdso() : readModule(this.#readablePath(mapping)));
       this.#modules.set(key, module);
+      const bias = module.biasAt(mapping.offset, mapping.end - mapping.start) + mapping.offset - mapping.start;
+      loaded = { mapping, module, bias };
+      this.#loaded.set(mapping, loaded);
     }
-    return module;
-  }
-
-  #load(mapping: ProcessMapping): Module {
-    const readable = this.#readablePath(mapping);
-    try {
-      const segments = ElfFile.with(readable, (file) => ({
-        toAddress: (offset: bigint) => file.offsetToAddress(offset) ?? offset,
-      }));
-      return { table: symbolTable(readable), ...segments };
-    } catch {
-      return { table: undefined, toAddress: (offset) => offset };
-    }
+    return loaded;
   }
 
   #readablePath(mapping: ProcessMapping): string {
@@ -220,6 +234,21 @@ function openRoot(pid: number): NativeFd | undefined {
   }
 }
 
+function readModule(path: string): Module {
+  try {
+    const { segments } = ElfFile.with(path, (file) => ({ segments: file.codeSegments() }));
+    return {
+      table: symbolTable(path),
+      biasAt: (offset, size) => {
+        const found = segments.find((one) => one.offset < offset + size && offset < one.offset + one.fileSize);
+        return found ? found.address - found.offset : 0n;
+      },
+    };
+  } catch {
+    return { table: undefined, biasAt: () => 0n };
+  }
+}
+
 let vdsoModule: Module | undefined;
 
 /** The vDSO is one and the same for all processes of an architecture: it is read from this process's own memory. */
@@ -243,7 +272,7 @@ function readVdso(): Module {
     table: mapping
       ? ElfFile.withImage('[vdso]', image, (file) => new SymbolTable(symbolColumns(file.functions())))
       : undefined,
-    toAddress: (offset) => offset,
+    biasAt: () => 0n,
   };
 }
 

@@ -19,6 +19,8 @@ export class SymbolTable {
   /** The addresses once more, as halves: comparing 32-bit numbers is several times faster than comparing bigints. */
   readonly #halves: Uint32Array;
   readonly #names: (string | undefined)[];
+  /** By symbol: the name that `find` gives. */
+  readonly #chosen: (string | undefined)[];
 
   constructor(columns: NativeElfSymbols) {
     this.#columns = columns;
@@ -26,6 +28,7 @@ export class SymbolTable {
     const { buffer, byteOffset, length } = columns.addresses;
     this.#halves = new Uint32Array(buffer, byteOffset, length * 2);
     this.#names = new Array(length);
+    this.#chosen = new Array(length);
   }
 
   get size(): number {
@@ -38,7 +41,9 @@ export class SymbolTable {
     for (let at = this.#lastAtOrBefore(address); at >= 0 && reach[at]! > address; at--) {
       const start = addresses[at]!;
       if (address >= start + sizes[at]!) continue;
-      return { name: this.#plainest(at, address), offset: address - start };
+      const name = this.#chosen[at] ?? this.#plainest(at);
+      this.#chosen[at] = name;
+      return { name, offset: address - start };
     }
     return undefined;
   }
@@ -59,12 +64,15 @@ export class SymbolTable {
     return this.#names[i];
   }
 
-  /** Libraries name one function several times: `malloc`, `__libc_malloc`. The fewest underscores lead, then the shortest. */
-  #plainest(at: number, address: bigint): string {
+  /**
+   * Libraries name one function several times: `malloc`, `__libc_malloc`. The fewest underscores lead, then the shortest.
+   * Only names of the same extent are compared: others are functions within one another.
+   */
+  #plainest(at: number): string {
     const { addresses, sizes } = this.#columns;
     let best = this.#name(at);
     for (let i = at - 1; i >= 0 && addresses[i] === addresses[at]; i--) {
-      if (address >= addresses[i]! + sizes[i]!) continue;
+      if (sizes[i] !== sizes[at]) continue;
       const name = this.#name(i);
       const difference = leadingUnderscores(name) - leadingUnderscores(best) || name.length - best.length;
       if (difference < 0 || (difference === 0 && name < best)) best = name;
