@@ -56,7 +56,10 @@ export interface NativeMapAccess {
   nextKey(fromStart: boolean): number;
 }
 
-/** Consecutive keys and values as the kernel lays them out: `keySize` and `valueSize` bytes each, `count` times. */
+/**
+ * Consecutive keys and values as the kernel lays them out: `keySize` and `valueSize` bytes each, `count` times, from the
+ * start of arrays that may be longer.
+ */
 export interface NativeMapScan {
   count: number;
   keys: Uint8Array;
@@ -208,8 +211,19 @@ export interface RuntimeAddon {
   createMap(attributes: NativeMapAttributes): NativeFd;
   mapInfo(fd: number): NativeMapInfo;
   MapAccess: new (fd: number, key: Uint8Array, value: Uint8Array) => NativeMapAccess;
-  /** Every element; `remove` deletes what it returns (batch only where the kernel can, else ENOTSUP). */
-  scanMap(fd: number, keySize: number, valueSize: number, maxEntries: number, remove: boolean): NativeMapScan;
+  /**
+   * Every element; `remove` deletes what it returns (batch only where the kernel can, else ENOTSUP). The arrays of an
+   * earlier scan, given again, are filled again where they are large enough: fresh memory costs as much as the scan.
+   */
+  scanMap(
+    fd: number,
+    keySize: number,
+    valueSize: number,
+    maxEntries: number,
+    remove: boolean,
+    scratchKeys?: Uint8Array,
+    scratchValues?: Uint8Array,
+  ): NativeMapScan;
   updateMapBatch(fd: number, keys: Uint8Array, values: Uint8Array, count: number): { errno: number; count: number };
   deleteMapBatch(fd: number, keys: Uint8Array, count: number): { errno: number; count: number };
 

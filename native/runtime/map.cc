@@ -56,16 +56,12 @@ static Napi::Value MapInfo(const Napi::CallbackInfo& info) {
   return result;
 }
 
-/// Single elements through two buffers that JavaScript keeps: no allocation and no argument parsing per call.
+/// Single elements through two buffers that JavaScript keeps: no allocation and no argument parsing per call. The
+/// methods are plain Node-API functions of each instance that carry it as their data: finding it from `this` would take
+/// longer than the rest of the call but the system call itself.
 class MapAccess : public Napi::ObjectWrap<MapAccess> {
  public:
-  static Napi::Function Define(Napi::Env env) {
-    return DefineClass(
-        env, "MapAccess",
-        {InstanceMethod<&MapAccess::Lookup>("lookup"), InstanceMethod<&MapAccess::Update>("update"),
-         InstanceMethod<&MapAccess::Delete>("delete"), InstanceMethod<&MapAccess::LookupAndDelete>("lookupAndDelete"),
-         InstanceMethod<&MapAccess::NextKey>("nextKey")});
-  }
+  static Napi::Function Define(Napi::Env env) { return DefineClass(env, "MapAccess", {}); }
 
   explicit MapAccess(const Napi::CallbackInfo& info)
       : ObjectWrap(info),
@@ -81,6 +77,12 @@ class MapAccess : public Napi::ObjectWrap<MapAccess> {
     if (bpf_obj_get_info_by_fd(fd_, &map, &size) != 0) ThrowErrno(info.Env(), errno, "bpf(BPF_OBJ_GET_INFO_BY_FD)");
     if (key_.size() < map.key_size || value_.size() < ValueBytes(map))
       throw Napi::RangeError::New(info.Env(), "a key or value buffer is smaller than the map's");
+    auto self = info.This().As<Napi::Object>();
+    Add<&MapAccess::Lookup>(self, "lookup");
+    Add<&MapAccess::Update>(self, "update");
+    Add<&MapAccess::Delete>(self, "delete");
+    Add<&MapAccess::LookupAndDelete>(self, "lookupAndDelete");
+    Add<&MapAccess::NextKey>(self, "nextKey");
   }
 
   /// What one lookup writes: per-CPU maps hold a value, rounded up to 8 bytes, for every possible CPU.
@@ -99,30 +101,42 @@ class MapAccess : public Napi::ObjectWrap<MapAccess> {
   }
 
  private:
+  /// A method takes at most one number or boolean, and returns 0 or -1 with errno set.
+  template <int (MapAccess::*kMethod)(double)>
+  void Add(Napi::Object self, const char* name) {
+    napi_callback callback = [](napi_env env, napi_callback_info info) -> napi_value {
+      size_t count = 1;
+      napi_value argument;
+      void* data;
+      double number = 0;
+      if (napi_get_cb_info(env, info, &count, &argument, nullptr, &data) != napi_ok) return nullptr;
+      bool flag;
+      if (count > 0 && napi_get_value_double(env, argument, &number) != napi_ok &&
+          napi_get_value_bool(env, argument, &flag) == napi_ok)
+        number = flag;
+      napi_value result;
+      int returned = (static_cast<MapAccess*>(data)->*kMethod)(number);
+      return napi_create_int32(env, returned == 0 ? 0 : errno, &result) == napi_ok ? result : nullptr;
+    };
+    napi_value function;
+    if (napi_create_function(Env(), name, NAPI_AUTO_LENGTH, callback, this, &function) != napi_ok)
+      throw Napi::Error::New(Env());
+    // A function that outlives the object it was taken from must keep it alive.
+    Napi::Object(Env(), function).DefineProperty(Napi::PropertyDescriptor::Value("access", self, napi_default));
+    self.Set(name, Napi::Value(Env(), function));
+  }
+
   // Null for the key of maps without keys (queues, stacks): the kernel insists.
   const void* Key() const { return key_.empty() ? nullptr : key_.data(); }
 
-  Napi::Value Result(Napi::Env env, int result) { return Napi::Number::New(env, result == 0 ? 0 : errno); }
-
-  Napi::Value Lookup(const Napi::CallbackInfo& info) {
-    return Result(info.Env(), bpf_map_lookup_elem(fd_, Key(), value_.data()));
-  }
-
-  Napi::Value Update(const Napi::CallbackInfo& info) {
-    return Result(info.Env(), bpf_map_update_elem(fd_, Key(), value_.data(), info[0].ToNumber().Int64Value()));
-  }
-
-  Napi::Value Delete(const Napi::CallbackInfo& info) { return Result(info.Env(), bpf_map_delete_elem(fd_, Key())); }
-
-  Napi::Value LookupAndDelete(const Napi::CallbackInfo& info) {
-    return Result(info.Env(), bpf_map_lookup_and_delete_elem(fd_, Key(), value_.data()));
-  }
-
-  Napi::Value NextKey(const Napi::CallbackInfo& info) {
-    bool from_start = info[0].ToBoolean();
-    int result = bpf_map_get_next_key(fd_, from_start ? nullptr : key_.data(), next_.data());
+  int Lookup(double) { return bpf_map_lookup_elem(fd_, Key(), value_.data()); }
+  int Update(double flags) { return bpf_map_update_elem(fd_, Key(), value_.data(), static_cast<uint64_t>(flags)); }
+  int Delete(double) { return bpf_map_delete_elem(fd_, Key()); }
+  int LookupAndDelete(double) { return bpf_map_lookup_and_delete_elem(fd_, Key(), value_.data()); }
+  int NextKey(double from_start) {
+    int result = bpf_map_get_next_key(fd_, from_start != 0 ? nullptr : key_.data(), next_.data());
     if (result == 0) std::copy(next_.begin(), next_.end(), key_.begin());
-    return Result(info.Env(), result);
+    return result;
   }
 
   int fd_;
@@ -133,40 +147,79 @@ class MapAccess : public Napi::ObjectWrap<MapAccess> {
   std::vector<uint8_t> next_;
 };
 
+/// So much is reserved at once for a table that could need it: fewer calls, and the kernel keeps its place.
+constexpr size_t kReservedBytes = 16 << 20;
+/// Of elements that are large a batch asks for few, of small ones for no less than pays.
+constexpr size_t kLeastChunk = 64, kMostChunk = 4096;
+
 /// Memory that grows without being written first: what a scan does not reach costs no pages.
 class GrowingBytes {
  public:
   GrowingBytes() = default;
   GrowingBytes(const GrowingBytes&) = delete;
   GrowingBytes& operator=(const GrowingBytes&) = delete;
-  ~GrowingBytes() { std::free(data_); }
+  ~GrowingBytes() {
+    if (borrowed_.IsEmpty()) std::free(data_);
+  }
+
+  /// Uses JavaScript's memory for as long as it suffices.
+  void Borrow(Napi::Value array) {
+    borrowed_ = array;
+    auto bytes = Bytes(array);
+    data_ = bytes.data();
+    size_ = bytes.size();
+  }
 
   void Reserve(size_t size) {
-    void* data = std::realloc(data_, std::max<size_t>(size, 1));
+    void* data = std::realloc(borrowed_.IsEmpty() ? data_ : nullptr, std::max<size_t>(size, 1));
     if (data == nullptr) throw std::bad_alloc();
+    if (!borrowed_.IsEmpty()) std::copy_n(data_, std::min(size_, size), static_cast<uint8_t*>(data));
+    borrowed_ = Napi::Value();
     data_ = static_cast<uint8_t*>(data);
+    size_ = size;
   }
   uint8_t* data() { return data_; }
+  size_t size() const { return size_; }
 
-  /// The first `size` bytes as a Uint8Array: copied where they are few, else handed over as they lie.
+  /// At least the first `size` bytes as a Uint8Array: what was borrowed, a copy where they are few, else the memory as
+  /// it lies, without what is far beyond them.
   Napi::Value HandOver(Napi::Env env, size_t size) {
+    if (!borrowed_.IsEmpty()) return borrowed_;
     constexpr size_t kCopied = 1 << 14;
     if (size <= kCopied) return CopyBytes(env, data_, size);
-    Reserve(size);
+    if (size < size_ / 4) Reserve(size);
     auto release = [](Napi::Env, void* data) { std::free(data); };
-    auto buffer = Napi::ArrayBuffer::New(env, std::exchange(data_, nullptr), size, release);
-    return Napi::Uint8Array::New(env, size, buffer, 0);
+    auto buffer = Napi::ArrayBuffer::New(env, std::exchange(data_, nullptr), size_, release);
+    return Napi::Uint8Array::New(env, size_, buffer, 0);
   }
 
  private:
   uint8_t* data_ = nullptr;
+  size_t size_ = 0;
+  Napi::Value borrowed_;
 };
 
 /// Collects elements of one map; grows by doubling so that a hash that grows meanwhile still fits.
 struct Scan {
-  Scan(size_t key_size, size_t value_size, size_t capacity) : key_size(key_size), value_size(value_size) {
-    Reserve(std::max<size_t>(capacity, 1));
+  Scan(size_t key_size, size_t value_size) : key_size(key_size), value_size(value_size) {}
+
+  size_t Fitting(size_t bytes) const { return bytes / std::max<size_t>(key_size + value_size, 1); }
+  size_t Chunk() const { return std::clamp(Fitting(kReservedBytes / 4), kLeastChunk, kMostChunk); }
+
+  /// Takes JavaScript's memory where it has room for a first chunk, else its own.
+  void Start(Napi::Value scratch_keys, Napi::Value scratch_values, size_t elements) {
+    if (scratch_keys.IsTypedArray() && scratch_values.IsTypedArray()) {
+      size_t room = std::min(Bytes(scratch_keys).size() / std::max<size_t>(key_size, 1),
+                             Bytes(scratch_values).size() / std::max<size_t>(value_size, 1));
+      if (room >= std::min(elements, Chunk())) {
+        keys.Borrow(scratch_keys);
+        values.Borrow(scratch_values);
+        capacity = room;
+      }
+    }
+    if (capacity == 0) Reserve(std::max<size_t>(elements, 1));
   }
+
   void Reserve(size_t elements) {
     capacity = elements;
     keys.Reserve(elements * key_size);
@@ -183,17 +236,14 @@ struct Scan {
   GrowingBytes values;
 };
 
-constexpr size_t kFirstChunk = 4096;
-/// So much is reserved at once for a table that could need it: fewer calls, and the kernel keeps its place.
-constexpr size_t kReservedBytes = 16 << 20;
-
 /// 0, or the errno of the call that ended it; EINVAL and ENOTSUP at once mean that the kernel has no batches here.
 static int ScanBatches(int fd, Scan& scan, size_t max_entries, bool remove) {
   // Hash maps tell their position as a 32-bit bucket, arrays as a key, others as a whole key.
   std::vector<uint8_t> position(std::max<size_t>(scan.key_size, sizeof(uint64_t)));
   std::vector<uint8_t> next(position.size());
   bool started = false;
-  size_t chunk = std::min(kFirstChunk, std::max<size_t>(max_entries, 1));
+  int interrupted = 0;
+  size_t chunk = std::min(scan.Chunk(), std::max<size_t>(max_entries, 1));
   for (;;) {
     if (scan.capacity - scan.count < chunk) scan.Reserve(std::max(scan.capacity * 2, scan.count + chunk));
     uint32_t count = static_cast<uint32_t>(scan.capacity - scan.count);
@@ -208,6 +258,8 @@ static int ScanBatches(int fd, Scan& scan, size_t max_entries, bool remove) {
       chunk *= 2;
       continue;
     }
+    // Elements that vanished while the kernel looked: it gives up after a few, and goes on when asked again.
+    if (err == EINTR && ++interrupted < 64) continue;
     if (err != 0 && err != ENOENT) return err;
     scan.count += count;
     if (err == ENOENT) return 0;
@@ -243,7 +295,7 @@ static int ScanWalk(int fd, Scan& scan) {
   }
 }
 
-/// scanMap(fd, keySize, valueSize, maxEntries, remove)
+/// scanMap(fd, keySize, valueSize, maxEntries, remove, scratchKeys?, scratchValues?)
 static Napi::Value ScanMap(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   int fd = Int(info[0]);
@@ -255,13 +307,18 @@ static Napi::Value ScanMap(const Napi::CallbackInfo& info) {
     throw Napi::RangeError::New(env, "the key or value size is not the map's");
   bool remove = info[4].ToBoolean();
 
-  size_t reserved = std::max(kFirstChunk, kReservedBytes / std::max<size_t>(key_size + value_size, 1));
-  Scan scan(key_size, value_size, std::min(max_entries, reserved));
-  int err = ScanBatches(fd, scan, max_entries, remove);
+  Scan scan(key_size, value_size);
   const char* method = "batch";
-  if (err != 0 && scan.count == 0 && !remove) {
-    method = "walk";
-    err = ScanWalk(fd, scan);
+  int err;
+  try {
+    scan.Start(info[5], info[6], std::min(max_entries, std::max(scan.Chunk(), scan.Fitting(kReservedBytes))));
+    err = ScanBatches(fd, scan, max_entries, remove);
+    if (err != 0 && scan.count == 0 && !remove) {
+      method = "walk";
+      err = ScanWalk(fd, scan);
+    }
+  } catch (const std::bad_alloc&) {
+    throw Napi::Error::New(env, "there is no memory for the table's elements");
   }
   // What is removed must reach the caller: a refusal is an error only while there is nothing to lose.
   if (err != 0 && !(remove && scan.count > 0))

@@ -4,7 +4,8 @@ import { isNativeError, TableError } from '../errors';
 import { ByteSource, type Codec, codecFor } from '../layout/codec';
 import type { Layout } from '../layout/layout';
 import { sprintf, sscanf } from '../layout/sprintf';
-import { type NativeMapAccess, type NativeMapScan, runtime } from '../native';
+import { type NativeMapAccess, runtime } from '../native';
+import { Collector, ElementReader, type Elements } from './elements';
 import {
   type Histogram,
   type HistogramOptions,
@@ -42,9 +43,6 @@ export function updateFlags(flags: UpdateMode | number | undefined): number {
   return mode;
 }
 
-/** Bytes of elements, each `keySize` and `valueSize` long. */
-type Elements = Pick<NativeMapScan, 'count' | 'keys' | 'values'>;
-
 /**
  * A table whose elements have keys. It reads as a Map does: `get` gives undefined for an absent key, and iterating shows
  * the elements that were there when the iterator was made, whatever is deleted meanwhile.
@@ -68,6 +66,7 @@ export abstract class KeyedTable<K = Untyped, L = Untyped> extends Table {
   protected readonly valueSize: number;
   protected readonly key: ByteSource;
   protected readonly value: ByteSource;
+  readonly #reader: ElementReader;
   #access: NativeMapAccess | undefined;
 
   constructor(spec: TableSpec, valueCodecOf: (leafCodec: Codec<unknown>) => Codec<unknown> = (leafCodec) => leafCodec) {
@@ -80,11 +79,12 @@ export abstract class KeyedTable<K = Untyped, L = Untyped> extends Table {
     this.valueSize = this.valueCodec.size;
     this.key = new ByteSource(new Uint8Array(spec.keySize));
     this.value = new ByteSource(new Uint8Array(this.valueSize));
+    this.#reader = new ElementReader(spec.keySize, this.valueSize, spec.maxEntries);
   }
 
   /** How many elements there are now. The kernel keeps no count: this walks the table. */
   get size(): number {
-    return this.scan().count;
+    return this.#scanned(({ count }) => count);
   }
 
   /** The leaf of `key`, or undefined where there is none. */
@@ -156,7 +156,7 @@ export abstract class KeyedTable<K = Untyped, L = Untyped> extends Table {
 
   /** All elements as an array, ready to be sorted: BCC's `items()`. */
   items(): [K, L][] {
-    return this.decodeAll(this.scan());
+    return this.#scanned((elements) => this.decodeAll(elements));
   }
 
   forEach(callback: (leaf: L, key: K, table: this) => void, thisArg?: unknown): void {
@@ -165,28 +165,28 @@ export abstract class KeyedTable<K = Untyped, L = Untyped> extends Table {
 
   /** Deletes every key that is there now. */
   clear(): void {
-    const scan = this.scan();
-    this.deleteRaw(scan.keys, scan.count);
+    this.#scanned(({ keys, count }) => this.deleteRaw(keys.raw, count));
   }
 
   /** Zeroes the leaf of every key that is there now; keys that vanish meanwhile do not come back. */
   zero(): void {
-    const { keys, count } = this.scan();
-    const access = this.access;
-    this.value.bytes.fill(0);
-    for (let i = 0; i < count; i++) {
-      this.#copyKey(keys, i);
-      const errno = access.update(BPFUpdateFlag.EXIST);
-      if (errno !== 0 && errno !== Errno.ENOENT) throw tableError(this, 'zero', errno, { key: this.#storedKey() });
-    }
+    this.#scanned(({ keys, count }) => {
+      const access = this.access;
+      this.value.bytes.fill(0);
+      for (let i = 0; i < count; i++) {
+        this.#copyKey(keys.raw, i);
+        const errno = access.update(BPFUpdateFlag.EXIST);
+        if (errno !== 0 && errno !== Errno.ENOENT) throw tableError(this, 'zero', errno, { key: this.#storedKey() });
+      }
+    });
   }
 
   /**
    * Every element, read with the kernel's batch command (Linux 5.6; LPM tries and others later), or one by one where it
-   * has none.
+   * has none; decoded as they are asked for.
    */
-  itemsLookupBatch(): [K, L][] {
-    return this.decodeAll(this.scan());
+  itemsLookupBatch(): IterableIterator<[K, L]> {
+    return this.entries();
   }
 
   /**
@@ -207,8 +207,7 @@ export abstract class KeyedTable<K = Untyped, L = Untyped> extends Table {
   /** Deletes `keys` (all keys where none are given); how many of them there were. */
   itemsDeleteBatch(keys?: readonly K[]): number {
     if (keys === undefined) {
-      const scan = this.scan();
-      return this.deleteRaw(scan.keys, scan.count);
+      return this.#scanned((elements) => this.deleteRaw(elements.keys.raw, elements.count));
     }
     const count = this.#batchLength(keys);
     this.checkOpen();
@@ -223,7 +222,9 @@ export abstract class KeyedTable<K = Untyped, L = Untyped> extends Table {
   itemsLookupAndDeleteBatch(): [K, L][] {
     const taken = this.#take();
     try {
-      return this.decodeAll(taken);
+      const items = this.decodeAll(taken);
+      this.#reader.giveBack(taken);
+      return items;
     } catch (error) {
       const lost = this.#putBack(taken);
       if (lost === 0) throw error;
@@ -340,12 +341,18 @@ export abstract class KeyedTable<K = Untyped, L = Untyped> extends Table {
   protected scan(): Elements {
     this.checkOpen();
     try {
-      const { fd } = this.spec.fd;
-      const scan = runtime().scanMap(fd, this.keySize, this.valueSize, this.maxEntries, false);
-      return scan.method === 'walk' ? this.#distinct(scan) : scan;
+      return this.#reader.scan(this.spec.fd.fd, false);
     } catch (error) {
       throw isNativeError(error) ? tableError(this, 'reading the elements', error.errno) : error;
     }
+  }
+
+  /** Runs `body` over every element; what it returns must not refer to their bytes. */
+  #scanned<T>(body: (elements: Elements) => T): T {
+    const elements = this.scan();
+    const result = body(elements);
+    this.#reader.giveBack(elements);
+    return result;
   }
 
   /** Every key as bytes, for tables whose leaves cannot be read. */
@@ -359,16 +366,15 @@ export abstract class KeyedTable<K = Untyped, L = Untyped> extends Table {
       if (errno !== 0) throw tableError(this, 'reading the keys', errno);
       found.add(this.key.bytes.toString('latin1'));
     }
-    return { count: found.size, keys: Buffer.from([...found].join(''), 'latin1'), values: new Uint8Array(0) };
+    const keys = new ByteSource(Buffer.from([...found].join(''), 'latin1'));
+    return { count: found.size, keys, values: new ByteSource(new Uint8Array(0)) };
   }
 
   protected decodeAll({ count, keys, values }: Elements): [K, L][] {
-    const keySource = new ByteSource(keys);
-    const valueSource = new ByteSource(values);
     const { keySize, valueSize } = this;
     const items = new Array<[K, L]>(count);
     for (let i = 0; i < count; i++)
-      items[i] = [this.decodeKey(keySource, i * keySize), this.decodeLeaf(valueSource, i * valueSize)];
+      items[i] = [this.decodeKey(keys, i * keySize), this.decodeLeaf(values, i * valueSize)];
     return items;
   }
 
@@ -413,32 +419,30 @@ export abstract class KeyedTable<K = Untyped, L = Untyped> extends Table {
       : `{\n  ${lines.join(',\n').replaceAll('\n', '\n  ')}\n}`;
   }
 
-  protected *keysOf({ count, keys }: Elements): Generator<K, undefined> {
-    const source = new ByteSource(keys);
-    for (let i = 0; i < count; i++) yield this.decodeKey(source, i * this.keySize);
+  protected *keysOf(elements: Elements): Generator<K, undefined> {
+    try {
+      for (let i = 0; i < elements.count; i++) yield this.decodeKey(elements.keys, i * this.keySize);
+    } finally {
+      this.#reader.giveBack(elements);
+    }
   }
 
-  *#valuesOf({ count, values }: Elements): Generator<L, undefined> {
-    const source = new ByteSource(values);
-    for (let i = 0; i < count; i++) yield this.decodeLeaf(source, i * this.valueSize);
+  *#valuesOf(elements: Elements): Generator<L, undefined> {
+    try {
+      for (let i = 0; i < elements.count; i++) yield this.decodeLeaf(elements.values, i * this.valueSize);
+    } finally {
+      this.#reader.giveBack(elements);
+    }
   }
 
-  *#entriesOf({ count, keys, values }: Elements): Generator<[K, L], undefined> {
-    const keySource = new ByteSource(keys);
-    const valueSource = new ByteSource(values);
-    for (let i = 0; i < count; i++)
-      yield [this.decodeKey(keySource, i * this.keySize), this.decodeLeaf(valueSource, i * this.valueSize)];
-  }
-
-  /** A walk whose place is deleted starts anew: what it then tells twice counts once, as last told. */
-  #distinct({ count, keys, values }: Elements): Elements {
-    const last = new Map<string, number>();
-    const text = Buffer.from(keys.buffer, keys.byteOffset, keys.byteLength);
-    for (let i = 0; i < count; i++) last.set(text.toString('latin1', i * this.keySize, (i + 1) * this.keySize), i);
-    if (last.size === count) return { count, keys, values };
-    const chosen = new Collector(this.keySize, this.valueSize, last.size);
-    for (const i of last.values()) chosen.add(keys, i * this.keySize, values, i * this.valueSize);
-    return chosen.elements();
+  *#entriesOf(elements: Elements): Generator<[K, L], undefined> {
+    const { keys, values } = elements;
+    try {
+      for (let i = 0; i < elements.count; i++)
+        yield [this.decodeKey(keys, i * this.keySize), this.decodeLeaf(values, i * this.valueSize)];
+    } finally {
+      this.#reader.giveBack(elements);
+    }
   }
 
   #copyKey(keys: Uint8Array, index: number): void {
@@ -501,7 +505,7 @@ export abstract class KeyedTable<K = Untyped, L = Untyped> extends Table {
   #take(): Elements {
     this.checkOpen();
     try {
-      return runtime().scanMap(this.spec.fd.fd, this.keySize, this.valueSize, this.maxEntries, true);
+      return this.#reader.scan(this.spec.fd.fd, true);
     } catch (error) {
       if (!isNativeError(error)) throw error;
       if (!lacksBatch(error.errno)) throw tableError(this, 'itemsLookupAndDeleteBatch', error.errno);
@@ -515,17 +519,17 @@ export abstract class KeyedTable<K = Untyped, L = Untyped> extends Table {
     const taken = new Collector(this.keySize, this.valueSize, count);
     let atomic = true;
     for (let i = 0; i < count; i++) {
-      this.#copyKey(keys, i);
+      this.#copyKey(keys.raw, i);
       let errno = atomic ? access.lookupAndDelete() : Errno.EINVAL;
       if (atomic && lacksBatch(errno)) atomic = false;
       if (!atomic) errno = access.lookup() || access.delete();
-      if (errno === 0) taken.add(this.key.bytes, 0, this.value.bytes, 0);
+      if (errno === 0) taken.add(this.key.raw, 0, this.value.raw, 0);
       // What is taken already must reach the caller: a refusal is an error only while there is nothing to lose.
       else if (errno !== Errno.ENOENT && taken.count > 0) break;
       else if (errno !== Errno.ENOENT)
         throw tableError(this, 'itemsLookupAndDeleteBatch', errno, { key: this.#storedKey() });
     }
-    return taken.elements();
+    return taken;
   }
 
   /** Writes taken elements again where their keys are still free; how many were not. */
@@ -533,41 +537,11 @@ export abstract class KeyedTable<K = Untyped, L = Untyped> extends Table {
     const access = this.access;
     let lost = 0;
     for (let i = 0; i < count; i++) {
-      this.#copyKey(keys, i);
-      this.value.bytes.set(values.subarray(i * this.valueSize, (i + 1) * this.valueSize));
+      this.#copyKey(keys.raw, i);
+      this.value.raw.set(values.raw.subarray(i * this.valueSize, (i + 1) * this.valueSize));
       if (access.update(BPFUpdateFlag.NOEXIST) !== 0) lost++;
     }
     return lost;
-  }
-}
-
-/** Gathers elements into consecutive bytes, for at most as many as it was made for. */
-class Collector {
-  readonly #keys: Uint8Array;
-  readonly #values: Uint8Array;
-  count = 0;
-
-  constructor(
-    readonly keySize: number,
-    readonly valueSize: number,
-    capacity: number,
-  ) {
-    this.#keys = new Uint8Array(capacity * keySize);
-    this.#values = new Uint8Array(capacity * valueSize);
-  }
-
-  add(keys: Uint8Array, keyOffset: number, values: Uint8Array, valueOffset: number): void {
-    this.#keys.set(keys.subarray(keyOffset, keyOffset + this.keySize), this.count * this.keySize);
-    this.#values.set(values.subarray(valueOffset, valueOffset + this.valueSize), this.count * this.valueSize);
-    this.count++;
-  }
-
-  elements(): Elements {
-    return {
-      count: this.count,
-      keys: this.#keys.subarray(0, this.count * this.keySize),
-      values: this.#values.subarray(0, this.count * this.valueSize),
-    };
   }
 }
 

@@ -100,7 +100,7 @@ export class SockHashTable<K = Untyped> extends HashTable<K, Untyped> {
 
   override clear(): void {
     const { keys, count } = this.scanKeys();
-    this.deleteRaw(keys, count);
+    this.deleteRaw(keys.raw, count);
   }
 
   protected override inspectContents(): string {

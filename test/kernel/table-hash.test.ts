@@ -126,7 +126,7 @@ describe('batches', () => {
       keys,
       keys.map(({ pid }) => BigInt(pid)),
     );
-    const items = table.itemsLookupBatch();
+    const items = [...table.itemsLookupBatch()];
     expect(items).toHaveLength(20_000);
     expect(items.every(([key, leaf]) => key.op === key.pid % 7 && leaf === BigInt(key.pid))).toBe(true);
     expect(table.itemsDeleteBatch(keys.slice(0, 5000))).toBe(5000);
