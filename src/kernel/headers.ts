@@ -129,7 +129,10 @@ export function headersIdentity(option: HeadersOption | undefined, context: Head
   // A running kernel's notes hold its build id, and every build has another.
   const kernel = btfPath === undefined ? readNotes() : fileStamp(btfPath);
   const moduleStamps = modules.map((name) => fileStamp(path.join('/sys/module', name, 'notes', '.note.gnu.build-id')));
-  const own = fs.readdirSync(OWN_HEADERS).map((file) => file + fileStamp(path.join(OWN_HEADERS, file)));
+  // What makes headers counts as much as what they are made from: a mended generator must not meet old programs.
+  const own = [OWN_HEADERS, path.join(__dirname, 'headers')].flatMap((folder) =>
+    fs.readdirSync(folder).map((file) => file + fileStamp(path.join(folder, file))),
+  );
   const config = configPath === undefined ? '' : fileStamp(configPath);
   return `btf:${release}:${sha256(JSON.stringify([option, context]), kernel, config, ...moduleStamps, ...own)}`;
 }

@@ -16,8 +16,10 @@ int on_connect(struct pt_regs *ctx, struct socket *sock, struct sockaddr_un *add
   struct unix_sock *socket = (struct unix_sock *)sock->sk;
   e.peer = (u64)socket->peer;
   struct pid *pid = sock->sk->sk_peer_pid;
+  struct upid first = {};
   if (pid)
-    e.pid = pid->numbers[0].nr;
+    bpf_probe_read_kernel(&first, sizeof(first), &pid->numbers[0]);
+  e.pid = first.nr;
   if (address->sun_family != AF_UNIX)
     return 0;
   bpf_probe_read_kernel_str(e.path, sizeof(e.path), address->sun_path);

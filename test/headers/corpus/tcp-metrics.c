@@ -14,9 +14,9 @@ struct event_t {
 BPF_PERF_OUTPUT(events);
 
 int on_ack(struct pt_regs *ctx, struct sock *sk) {
-  struct tcp_sock *tp = tcp_sk(sk);
-  struct inet_connection_sock *icsk = inet_csk(sk);
-  struct inet_sock *inet = inet_sk(sk);
+  struct tcp_sock *tp = (struct tcp_sock *)sk;
+  struct inet_connection_sock *icsk = (struct inet_connection_sock *)sk;
+  struct inet_sock *inet = (struct inet_sock *)sk;
   struct event_t e = {};
   e.srtt_us = tp->srtt_us >> 3;
   e.mdev_us = tp->mdev_us >> 2;
