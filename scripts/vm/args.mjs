@@ -35,15 +35,19 @@ and ends with its exit status. The guest sees the host's files and may change th
 
 Exit status 125 stands for a VM that failed, 124 for one that ran out of time, 130 for one that Ctrl-C ended.`;
 
+/** MiB; with less, a stock kernel ends without a word. */
+const SMALLEST_MEMORY = 256;
+
 /**
  * @param {string} option
  * @param {string | undefined} text
+ * @param {number} [smallest]
  * @returns {number | undefined}
  */
-function positiveInteger(option, text) {
+function integer(option, text, smallest = 1) {
   if (text === undefined) return undefined;
-  if (/^[1-9]\d*$/.test(text)) return Number(text);
-  throw new VmError(`--${option} wants a whole number above 0, not '${text}'`);
+  if (/^\d+$/.test(text) && Number(text) >= smallest) return Number(text);
+  throw new VmError(`--${option} wants a whole number of at least ${smallest}, not '${text}'`);
 }
 
 /** @param {string} text */
@@ -91,9 +95,9 @@ export function parseArguments(argv, cwd = process.cwd()) {
       kernel: values.kernel,
       command,
       headers: values.headers ?? false,
-      memory: positiveInteger('memory', values.memory),
-      cpus: positiveInteger('cpus', values.cpus),
-      timeout: positiveInteger('timeout', values.timeout),
+      memory: integer('memory', values.memory, SMALLEST_MEMORY),
+      cpus: integer('cpus', values.cpus),
+      timeout: integer('timeout', values.timeout),
       env: Object.fromEntries((values.env ?? []).map(variable)),
       shares: (values.share ?? []).map((folder) => resolve(cwd, folder)),
     },

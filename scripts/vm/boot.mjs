@@ -5,6 +5,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { exists } from './cache.mjs';
 import { VmError } from './errors.mjs';
 import { getHeaders } from './headers.mjs';
 import { getInitramfs } from './initramfs.mjs';
@@ -147,6 +148,10 @@ function onLines(stream, line) {
  */
 export async function runInVm(options) {
   const { memory = 2048, cpus = 2, env = {}, shares = [], progress = () => {} } = options;
+  for (const path of shares) {
+    if (!(await exists(path)))
+      throw new VmError(`there is no folder ${path} to share`, `Make it with: mkdir -p ${path}`);
+  }
   const kernel = await getKernel(options.kernel, { progress });
   const headers = options.headers ? await getHeaders(kernel, { progress }) : undefined;
   const initramfs = await getInitramfs(kernel);
@@ -207,7 +212,12 @@ function runQemu(args, token, options) {
       outcome ??= how;
       qemu.kill('SIGKILL');
     };
-    const abort = () => end({ error: new VmError('the VM was ended', undefined, { cause: signal.reason }) });
+    const abort = () => {
+      end({ error: new VmError('the VM was ended', undefined, { cause: signal.reason }) });
+      // Nobody may be reading what these lead to any more, and QEMU counts as closed only after them.
+      out.destroy();
+      err.destroy();
+    };
     const endAfter = (limit, how) => timers.push(setTimeout(() => end(how()), limit * 1000));
 
     if (timeout) endAfter(timeout, () => ({ status: 124, timedOut: true }));

@@ -8,36 +8,34 @@ import { Transform } from 'node:stream';
 export class UntilToken extends Transform {
   #token;
   #held = Buffer.alloc(0);
-  #resolve;
 
   /** @param {string} token in ASCII, and not to be expected in the stream */
   constructor(token) {
     super();
     this.#token = Buffer.from(token);
-    /** @type {Promise<void>} */
+    /** @type {Promise<void>} resolves when the token has come and everything before it has been read */
     this.ended = new Promise((resolve) => {
-      this.#resolve = resolve;
+      this.once('end', resolve);
     });
   }
 
   _transform(chunk, _encoding, callback) {
     const bytes = this.#held.length ? Buffer.concat([this.#held, chunk]) : chunk;
     const end = bytes.indexOf(this.#token);
+    const keep = end < 0 ? this.#beginningAtEndOf(bytes) : bytes.length - end;
+    this.#held = bytes.subarray(bytes.length - keep);
+    if (bytes.length > keep) this.push(bytes.subarray(0, bytes.length - keep));
     if (end >= 0) {
       this.#held = Buffer.alloc(0);
-      if (end > 0) this.push(bytes.subarray(0, end));
-      this.#resolve();
-    } else {
-      const keep = this.#beginningAtEndOf(bytes);
-      this.#held = bytes.subarray(bytes.length - keep);
-      if (bytes.length > keep) this.push(bytes.subarray(0, bytes.length - keep));
+      this.push(null);
     }
     callback();
   }
 
   /** What was held back of a stream that broke off belongs to it. */
   _flush(callback) {
-    callback(null, this.#held);
+    if (this.#held.length) this.push(this.#held);
+    callback();
   }
 
   /** How many of the last bytes may be the beginning of the token. */

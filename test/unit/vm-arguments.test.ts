@@ -49,7 +49,12 @@ test.each([
   ['a command without its --', ['--kernel', '6.1', 'uname', '--', '-r'], /'uname' is no option\n.*Put --/],
   ['an unknown option', ['--kernal', '6.1', '--', 'true'], /--kernal.*\n.*--help/s],
   ['an option without its value', ['--kernel', '6.1', '--memory', '--', 'true'], /--memory/],
-  ['memory that is no number', ['--kernel', '6.1', '--memory', '2G', '--', 'true'], /whole number above 0, not '2G'/],
+  [
+    'memory that is no number',
+    ['--kernel', '6.1', '--memory', '2G', '--', 'true'],
+    /whole number of at least 256, not '2G'/,
+  ],
+  ['too little memory', ['--kernel', '6.1', '--memory', '20', '--', 'true'], /at least 256, not '20'/],
   ['no processors', ['--kernel', '6.1', '--cpus', '0', '--', 'true'], /--cpus wants/],
   ['a variable without a value', ['--kernel', '6.1', '--env', 'CI', '--', 'true'], /NAME=value, not 'CI'/],
   ['a name that no shell takes', ['--kernel', '6.1', '--env', 'a-b=c', '--', 'true'], /not 'a-b=c'/],
