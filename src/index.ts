@@ -23,9 +23,17 @@ export type { Layout } from './layout/layout';
 export { type CacheOption, clearCache, listCache, type ProgramSource } from './program/cache';
 export type { CompiledProgram } from './program/compiled';
 export { BPFFunction } from './program/function';
-export { SymbolCache } from './symbols';
+export {
+  type BuildIdFrame,
+  BuildSymbolCache,
+  type ResolvedSymbol,
+  SymbolCache,
+  type SymbolTextOptions,
+  type UserSymbolTextOptions,
+} from './symbols';
 export { Table } from './table/table';
 export {
+  type EnableProbe,
   USDT,
   type USDTOptions,
   USDTProbe,

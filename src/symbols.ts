@@ -1,4 +1,5 @@
 import { basename } from 'node:path';
+import { type InspectOptionsStylized, inspect } from 'node:util';
 import { BCCError, ClosedError } from './errors';
 import { ElfFile } from './kernel/elf';
 import { kernelSymbols } from './kernel/kallsyms';
@@ -113,6 +114,11 @@ export class SymbolCache {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  [inspect.custom](_depth: number, options: InspectOptionsStylized): string {
+    const whose = this.pid < 0 ? 'the kernel' : `pid ${this.pid}`;
+    return `${options.stylize('SymbolCache', 'special')} of ${whose}${this.#closed ? ' (closed)' : ''}`;
   }
 
   #refuseClosed(): void {

@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs';
+import { type InspectOptionsStylized, inspect } from 'node:util';
 import { BCCError, ClosedError, didYouMean } from './errors';
 import { resolveBinary } from './kernel/binaries';
 import { ElfFile } from './kernel/elf';
@@ -73,6 +74,10 @@ export class USDTProbeArgument {
   toString(): string {
     return `${this.size} ${this.signed ? 'signed  ' : 'unsigned'} bytes @ ${operandText(this.#operand)}`;
   }
+
+  [inspect.custom](): string {
+    return this.toString();
+  }
 }
 
 /** One place of a probe. */
@@ -103,6 +108,11 @@ export class USDTProbeLocation {
   /** As BCC writes it: the path and the address. */
   toString(): string {
     return `${this.binPath} 0x${this.address.toString(16)}`;
+  }
+
+  [inspect.custom](): string {
+    const operands = this.place.operands.map((operand, i) => `\n  ${i + 1}: ${new USDTProbeArgument(operand)}`);
+    return `${this}${operands.join('')}`;
   }
 }
 
@@ -144,6 +154,13 @@ export class USDTProbe {
   /** As BCC writes it: `provider:name [sema 0x4038]`. */
   toString(): string {
     return `${this.shortName()} [sema 0x${this.semaphore.toString(16)}]`;
+  }
+
+  [inspect.custom](_depth: number, options: InspectOptionsStylized): string {
+    const count = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`;
+    const facts = [count(this.numLocations, 'location'), count(this.numArguments, 'argument')];
+    if (this.semaphore !== 0n) facts.push('semaphore');
+    return `${options.stylize(this.shortName(), 'special')} (${facts.join(', ')})`;
   }
 }
 
@@ -318,6 +335,13 @@ export class USDT {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  [inspect.custom](_depth: number, options: InspectOptionsStylized): string {
+    const where = [this.path, this.pid === -1 ? undefined : `pid ${this.pid}`].filter(Boolean).join(', ');
+    const enabled = this.#enabled.map(({ probe, fnName }) => `\n  ${probe.provider}:${probe.name} → ${fnName}`);
+    const state = this.#closed ? 'closed' : `${this.#probes.length} probes`;
+    return `${options.stylize('USDT', 'special')} ${where} (${state})${enabled.join('')}`;
   }
 
   #find(wanted: string): Probe {

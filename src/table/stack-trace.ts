@@ -2,21 +2,11 @@ import { getSystemErrorName, type InspectOptionsStylized } from 'node:util';
 import { BPFMapFlag } from '../constants';
 import { TableError } from '../errors';
 import type { ByteSource } from '../layout/codec';
+import type { BuildIdFrame } from '../symbols';
 import { KeyedTable } from './keyed';
 import { brief, noSuchOperation } from './table-error';
 
-/** One frame of a trace made with BPF_F_STACK_BUILD_ID: a place in a file rather than in one process's memory. */
-export type BuildIdFrame =
-  | {
-      /** The file's build id, 40 hexadecimal digits. */
-      buildId: string;
-      /** From the start of the file. */
-      offset: bigint;
-    }
-  | {
-      /** The address, where the kernel could not tell the file (Linux 4.17 to now: kernel code, anonymous memory). */
-      ip: bigint;
-    };
+export type { BuildIdFrame } from '../symbols';
 
 /** A frame: an address, or in tables made with BPF_F_STACK_BUILD_ID a {@link BuildIdFrame}. */
 export type StackFrame = bigint | BuildIdFrame;

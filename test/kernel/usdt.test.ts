@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { inspect } from 'node:util';
 import { attachUprobes, type UprobeLink } from '../../src/attach/uprobe';
 import { planUsdt, type UsdtPlanOptions } from '../../src/attach/usdt';
 import { USDT, type USDTOptions } from '../../src/usdt';
@@ -141,6 +142,22 @@ describeIf(['uprobes', 'cc', 'sdt'], 'USDT', () => {
       expect(counter.of(program.pid)).toBe(5);
     });
 
+    it('reaches a process in another mount namespace', async () => {
+      const hidden = path.join(folder, 'hidden');
+      outputOf('mkdir', [hidden]);
+      const copy = path.join(hidden, 'program');
+      const script = `mount -t tmpfs none ${hidden} && cp ${programs.pie} ${copy} && exec ${copy}`;
+      const program = new Interactive('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', script]);
+      running.push(program);
+      await program.ask('p0');
+      expect(() => new USDT({ path: copy })).toThrow(expect.objectContaining({ code: 'ERR_BCC_FILE' }));
+      enable({ pid: program.pid }, 'guarded');
+      expect(await program.ask('s2')).toBe('2');
+      enable({ pid: program.pid, path: copy }, 'plain');
+      await program.ask('p3');
+      expect(counter.of(program.pid)).toBe(5);
+    });
+
     it('raises a semaphore in running and in later processes, and lowers it', async () => {
       const before = start(programs.pie);
       expect(await before.ask('s3')).toBe('0');
@@ -205,6 +222,17 @@ describeIf(['uprobes', 'cc', 'sdt'], 'USDT', () => {
       context.close();
       expect(() => context.enumerateProbes()).toThrow(expect.objectContaining({ code: 'ERR_BCC_CLOSED' }));
     });
+  });
+
+  it('prints what it is', () => {
+    const usdt = new USDT({ path: programs.pie }).enableProbe({ probe: 'plain', fnName: 'on_plain' });
+    expect(inspect(usdt)).toBe(`USDT ${programs.pie} (3 probes)\n  tsbcc:plain → on_plain`);
+    const guarded = usdt.enumerateProbes().find(({ name }) => name === 'guarded')!;
+    expect(inspect(guarded)).toBe('tsbcc:guarded (1 location, 1 argument, semaphore)');
+    const place = guarded.getLocation(0);
+    expect(inspect(place)).toBe(`${place}\n  1: ${place.getArgument(0)}`);
+    usdt.close();
+    expect(inspect(usdt)).toBe(`USDT ${programs.pie} (closed)`);
   });
 
   it('tells places as readelf does', () => {
