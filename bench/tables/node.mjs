@@ -1,0 +1,64 @@
+/* tsbcc's side of bench/tables.mjs: prints nanoseconds per element of every round, as one line of JSON. */
+import { BCC } from '../../lib/index.js';
+
+const { text, elements, rounds, clock } = JSON.parse(process.argv[2]);
+const b = new BCC({ text, cflags: [`-DELEMENTS=${elements}`] });
+const stats = b.table('stats');
+const BASE = 0xffff888000000000n;
+
+function check(total) {
+  if (total !== (elements * (elements - 1)) / 2) throw new Error(`the elements are not what was written: ${total}`);
+}
+
+const key = (i) => ({ pid: i, op: i & 3, address: BASE + BigInt(i) });
+const leaf = (i) => ({ count: i, total: i * 2, largest: i & 0xffff, errors: 0, comm: 'node' });
+
+function sum(items) {
+  let total = 0;
+  for (const [key, leaf] of items) total += Number(leaf.count) + key.pid - key.pid;
+  check(total);
+}
+
+const works = {
+  update() {
+    for (let i = 0; i < elements; i++) stats.set(key(i), leaf(i));
+  },
+  lookup() {
+    let total = 0;
+    for (let i = 0; i < elements; i++) total += Number(stats.get(key(i)).count);
+    check(total);
+  },
+  scan() {
+    sum(stats);
+  },
+  scanBatch() {
+    sum(stats.itemsLookupBatch());
+  },
+  clear() {
+    stats.clear();
+  },
+  updateBatch() {
+    const all = Array.from({ length: elements }, (_, i) => i);
+    stats.itemsUpdateBatch(all.map(key), all.map(leaf));
+  },
+  take() {
+    sum(stats.itemsLookupAndDeleteBatch());
+  },
+};
+
+/** Nanoseconds: of the clock, or of this process's work on all CPUs, the garbage collector's threads among it. */
+function now() {
+  if (clock === 'wall') return Number(process.hrtime.bigint());
+  const { user, system } = process.cpuUsage();
+  return (user + system) * 1000;
+}
+
+const results = Object.fromEntries(Object.keys(works).map((name) => [name, []]));
+for (let round = 0; round < rounds; round++)
+  for (const [name, work] of Object.entries(works)) {
+    const start = now();
+    work();
+    results[name].push((now() - start) / elements);
+  }
+console.log(JSON.stringify(results));
+b.close();
