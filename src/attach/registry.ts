@@ -1,4 +1,5 @@
 import { AttachError, didYouMean } from '../errors';
+import { withShortGracePeriods } from '../kernel/grace-periods';
 import type { Link } from './link';
 
 /** How an attachment is found again by BCC's detach functions. */
@@ -87,13 +88,16 @@ export class LinkRegistry {
   /** Detaches everything, latest first; what fails is told after all the rest was done. */
   close(): void {
     const failures: unknown[] = [];
-    for (const { link } of this.#entries.splice(0).reverse()) {
-      try {
-        link.detach();
-      } catch (error) {
-        failures.push(error);
+    const entries = this.#entries.splice(0).reverse();
+    withShortGracePeriods(entries.length, () => {
+      for (const { link } of entries) {
+        try {
+          link.detach();
+        } catch (error) {
+          failures.push(error);
+        }
       }
-    }
+    });
     if (failures.length === 1) throw failures[0];
     if (failures.length > 1) throw new AggregateError(failures, `${failures.length} attachments could not be undone`);
   }
