@@ -16,3 +16,6 @@
 #define O_LARGEFILE 0400000
 #define __O_TMPFILE 020000000
 #define O_TMPFILE (__O_TMPFILE | O_DIRECTORY)
+
+/* where the kernel's addresses begin */
+#define PAGE_OFFSET (-(1UL << CONFIG_ARM64_VA_BITS))

@@ -10,3 +10,7 @@
 #define O_NOFOLLOW 0400000
 #define __O_TMPFILE 020000000
 #define O_TMPFILE (__O_TMPFILE | O_DIRECTORY)
+
+/* where the direct mapping of memory begins at the earliest, with five and with four levels of page tables */
+#define __PAGE_OFFSET_BASE_L5 0xff11000000000000UL
+#define __PAGE_OFFSET_BASE_L4 0xffff888000000000UL

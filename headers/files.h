@@ -174,6 +174,22 @@
 #define FMODE_PREAD 8
 #define FMODE_PWRITE 16
 #define FMODE_EXEC 32
+#define FMODE_32BITHASH 0x200
+#define FMODE_64BITHASH 0x400
+#define FMODE_NOCMTIME 0x800
+#define FMODE_RANDOM 0x1000
+#define FMODE_PATH 0x4000
+#define FMODE_ATOMIC_POS 0x8000
+#define FMODE_WRITER 0x10000
+#define FMODE_CAN_READ 0x20000
+#define FMODE_CAN_WRITE 0x40000
+#define FMODE_OPENED 0x80000
+#define FMODE_CREATED 0x100000
+#define FMODE_STREAM 0x200000
+#define FMODE_CAN_ODIRECT 0x400000
+#define FMODE_NOWAIT 0x8000000
+#define FMODE_NEED_UNMOUNT 0x10000000
+#define FMODE_NOACCOUNT 0x20000000
 
 /* seek, rename, fallocate, mount, mapping of descriptors */
 #define BLOCK_SIZE_BITS 10
@@ -524,3 +540,11 @@
 #pragma tsbcc visible_with linux/dcache.h
 #define d_lock d_lockref.lock
 #pragma tsbcc visible_with all
+
+/* the room for a short name inside a dentry, under the member's name before and since Linux 6.14 */
+#pragma tsbcc requires dentry.d_iname
+#define DNAME_INLINE_LEN sizeof(((struct dentry *)0)->d_iname)
+#pragma tsbcc requires dentry.d_shortname
+#define DNAME_INLINE_LEN sizeof(((struct dentry *)0)->d_shortname)
+#pragma tsbcc requires nothing
+#define XATTR_NAME_MAX 255

@@ -29,3 +29,13 @@
 #define memmove(to, from, size) __builtin_memmove(to, from, size)
 #define memset(to, value, size) __builtin_memset(to, value, size)
 #define memcmp(a, b, size) __builtin_memcmp(a, b, size)
+
+/* scatter lists: two bits of page_link say what an entry is */
+#define SG_CHAIN 0x01UL
+#define SG_END 0x02UL
+#define SG_PAGE_LINK_MASK (SG_CHAIN | SG_END)
+#define sg_is_chain(sg) ((sg)->page_link & SG_CHAIN)
+#define sg_is_last(sg) ((sg)->page_link & SG_END)
+#define sg_chain_ptr(sg) ((struct scatterlist *)((sg)->page_link & ~SG_PAGE_LINK_MASK))
+#define sg_page(sg) ((struct page *)((sg)->page_link & ~SG_PAGE_LINK_MASK))
+#define sg_dma_len(sg) ((sg)->dma_length)

@@ -1259,3 +1259,8 @@
 #define NF_CT_EXPECT_USERSPACE 0x4
 #define NF_CT_EXPECT_DEAD 0x8
 #define NF_CT_EXPECT_MASK 7
+
+/* control messages */
+#define SCM_RIGHTS 0x1
+#define SCM_CREDENTIALS 0x2
+#define SCM_SECURITY 0x3

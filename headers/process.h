@@ -698,3 +698,7 @@
 #define task_tgid_nr(task) ((task)->tgid)
 #define is_global_init(task) ((task)->tgid == 1)
 #define sigmask(sig) (1UL << ((sig) - 1))
+
+/* how many processors and nodes the kernel was built for */
+#define NR_CPUS CONFIG_NR_CPUS
+#define MAX_NUMNODES (1 << CONFIG_NODES_SHIFT)

@@ -1,5 +1,5 @@
 import { type Declared, isKeyword, replaceWords, words } from './scan';
-import { type Mentions, mentions, type Unit } from './units';
+import { type Mentions, memberName, mentions, type Unit } from './units';
 
 /** Every unit that there is for one kernel, in C's order, to be looked up by name. */
 export class Catalogue {
@@ -18,11 +18,12 @@ export class Catalogue {
     config: readonly Unit[],
   ) {
     for (const unit of types) this.#add(unit);
-    const supplied = own.filter((unit) =>
-      unit.kind === 'struct' || unit.kind === 'union' || (unit.kind === 'enum' && unit.tag !== '')
+    const supplied = own.filter((unit) => {
+      if (unit.requires && !this.#hasMember(...unit.requires)) return false;
+      return unit.kind === 'struct' || unit.kind === 'union' || (unit.kind === 'enum' && unit.tag !== '')
         ? !this.#byTag.has(unit.tag)
-        : !unit.names.some((name) => this.#byName.has(name) || (isAlias(unit) && this.#byTag.has(name))),
-    );
+        : !unit.names.some((name) => this.#byName.has(name) || (isAlias(unit) && this.#byTag.has(name)));
+    });
     for (const unit of supplied) this.#add(unit);
     for (const unit of config) this.#add(unit);
     this.#own = new Set([...supplied, ...config]);
@@ -35,6 +36,11 @@ export class Catalogue {
       if (others) others.push(unit);
       else this.#byName.set(name, [unit]);
     }
+  }
+
+  #hasMember(tag: string, member: string): boolean {
+    const lines = this.#byTag.get(tag)?.text.split('\n') ?? [];
+    return lines.some((line) => memberName(line) === member);
   }
 
   tag(name: string): Unit | undefined {

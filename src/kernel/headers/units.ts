@@ -18,6 +18,8 @@ export interface Unit {
   names: string[];
   /** Visible only to programs that include this header or one that leads to it; undefined for everybody. */
   gate?: string;
+  /** There only where the kernel's struct of that tag has that member. */
+  requires?: [tag: string, member: string];
 }
 
 /** What a unit of BTF mentions. */
@@ -137,14 +139,26 @@ export function memberName(line: string): string | undefined {
   return line.endsWith(';') ? declaratorName(line) : undefined;
 }
 
-/** Splits one of our own header files into units. `#pragma tsbcc visible_with <header>` gates what follows it. */
+/**
+ * Splits one of our own header files into units. `#pragma tsbcc visible_with <header>` gates what follows it, until
+ * `visible_with all`; `#pragma tsbcc requires <tag>.<member>` makes it depend on the kernel, until `requires nothing`.
+ */
 export function splitOwnHeader(text: string, file: string, order = 0): Unit[] {
   const units: Unit[] = [];
   const lines = stripComments(text, true).replace(/\\\n/g, '\u0001').split('\n');
   let gate: string | undefined;
+  let requires: [string, string] | undefined;
   let pending = '';
   const push = (kind: UnitKind, unitText: string, tag: string, names: string[]) => {
-    units.push({ kind, order: order++, text: unitText.replace(/\u0001/g, '\\\n'), tag, names, ...(gate && { gate }) });
+    units.push({
+      kind,
+      order: order++,
+      text: unitText.replace(/\u0001/g, '\\\n'),
+      tag,
+      names,
+      ...(gate && { gate }),
+      ...(requires && { requires }),
+    });
   };
   for (let i = 0; i < lines.length; i++) {
     const line = lines[i]!;
@@ -153,7 +167,9 @@ export function splitOwnHeader(text: string, file: string, order = 0): Unit[] {
       const [, word, rest] = directive as unknown as [string, string, string];
       if (word === 'pragma') {
         const target = /^tsbcc\s+visible_with\s+(\S+)/.exec(rest)?.[1];
-        gate = target === undefined || target === 'all' ? undefined : target;
+        if (target !== undefined) gate = target === 'all' ? undefined : target;
+        const member = /^tsbcc\s+requires\s+(\w+)(?:\.(\w+))?/.exec(rest);
+        if (member) requires = member[2] === undefined ? undefined : [member[1]!, member[2]];
       } else if (word === 'define') {
         push('macro', line, '', [/^\w+/.exec(rest)![0]]);
       } else if (word.startsWith('if')) {
