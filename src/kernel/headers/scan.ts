@@ -148,28 +148,34 @@ function* fileScope(code: string): Generator<string> {
 }
 
 function declareNames(statement: string, into: Set<string>): void {
+  const add = (name: string | undefined) => {
+    if (name && !KEYWORDS.has(name) && !/^\d/.test(name)) into.add(name);
+  };
   // several table macros may stand in a row without semicolons, before a function as well
-  for (const macro of statement.matchAll(/\b(BPF_[A-Z0-9_]+)\s*\(([^()]*(?:\([^()]*\)[^()]*)*)\)/g)) {
-    const name = macro[2]!.split(',')[NAME_ARGUMENT[macro[1]!] ?? 0]?.trim();
-    if (name && /^\w+$/.test(name)) into.add(name);
-  }
-  const plain = statement.replace(/\{\}/g, ' ').replace(/\b(struct|union|enum)\s+\w+/g, ' ');
-  const isTypedef = /^\s*typedef\b/.test(plain);
-  if (isTypedef) {
-    const name = /\(\s*\*\s*(\w+)\s*\)/.exec(plain)?.[1] ?? /(\w+)\s*(?:\[[^\]]*\]\s*)*$/.exec(plain.trim())?.[1];
-    if (name && !KEYWORDS.has(name)) into.add(name);
+  const withoutTables = statement.replace(TABLE_MACRO, (_whole, macro: string, parameters: string) => {
+    add(parameters.split(',')[NAME_ARGUMENT[macro] ?? 0]?.trim());
+    return ' ';
+  });
+  const plain = withoutTables
+    .replace(/\b(?:struct|union|enum)\b(?:\s+\w+)?\s*\{\}/g, ' ')
+    .replace(/\b(?:struct|union|enum)\s+\w+/g, ' ')
+    .replace(/\{\}/g, ' ')
+    .trim();
+  if (/^typedef\b/.test(plain)) {
+    add(/\(\s*\*\s*(\w+)\s*\)/.exec(plain)?.[1] ?? LAST_NAME.exec(plain)?.[1]);
     return;
   }
   const call = /(\w+)\s*\(/.exec(plain);
-  if (call && (/\)\s*$/.test(plain.trim()) || !plain.includes('='))) {
-    if (!KEYWORDS.has(call[1]!)) into.add(call[1]!);
+  if (call && (plain.endsWith(')') || !plain.includes('='))) {
+    add(call[1]);
     return;
   }
-  for (const declarator of plain.split('=')[0]!.split(',')) {
-    const name = /(\w+)\s*(?:\[[^\]]*\]\s*)*$/.exec(declarator.trim())?.[1];
-    if (name && !KEYWORDS.has(name) && !/^\d/.test(name)) into.add(name);
-  }
+  for (const declarator of plain.split(',')) add(LAST_NAME.exec(declarator.split('=')[0]!.trim())?.[1]);
 }
+
+const TABLE_MACRO = /\b(BPF_[A-Z0-9_]+)\s*\(([^()]*(?:\([^()]*\)[^()]*)*)\)/g;
+/** The name at the end of a declarator, array sizes aside. */
+const LAST_NAME = /(\w+)\s*(?:\[[^\]]*\]\s*)*$/;
 
 /** The words of a text in order, with what stands between them: for replacing some of them. */
 export function replaceWords(text: string, replacement: (word: string) => string): string {
