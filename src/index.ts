@@ -18,6 +18,12 @@ export {
   TableError,
   UnsupportedError,
 } from './errors';
+export { BatchLoss, type BatchStream, type EventBatch } from './events/batch-stream';
+export type { EventStream, EventStreamOptions, OverflowPolicy } from './events/event-stream';
+export { Loss, type LossCause } from './events/loss';
+export { fromNdjson, type NdjsonOptions, ndjsonReader, ndjsonWriter, toNdjson } from './events/ndjson';
+export type { RecordStreamOptions, StreamStats } from './events/record-stream';
+export { type NoTraceFields, parseTraceLine, type TraceFields, type TraceOptions } from './events/trace-pipe';
 export type { HeadersContext, HeadersOption } from './kernel/headers';
 export type { Layout } from './layout/layout';
 export { type CacheOption, clearCache, listCache, type ProgramSource } from './program/cache';
@@ -31,6 +37,10 @@ export {
   type SymbolTextOptions,
   type UserSymbolTextOptions,
 } from './symbols';
+export { type PerfBufferOptions, PerfEventArrayTable, type PerfEventStreamOptions } from './table/perf-event-array';
+export { RingBufferTable } from './table/ring-buffer';
+export { openShared } from './table/shared';
+export type { SharedTable } from './table/spec';
 export { Table } from './table/table';
 export {
   type EnableProbe,

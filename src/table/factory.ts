@@ -44,7 +44,11 @@ export type AnyTable<K = Untyped, L = Untyped> = KeyedTable<K, L> &
   Pick<ProgArrayTable, 'set'> &
   Pick<MapInMapHashTable<K>, 'getId'> &
   Pick<RingBufferTable, Exclude<keyof RingBufferTable, keyof Table>> &
-  Pick<PerfEventArrayTable, Exclude<keyof PerfEventArrayTable, keyof Table>>;
+  Pick<
+    PerfEventArrayTable,
+    Exclude<keyof PerfEventArrayTable, keyof Table>
+  > & // Where the types are not told, TypeScript may take `for await` for `for`: then events must not pass for [key, leaf].
+  { [Symbol.iterator](): IterableIterator<0 extends 1 & K ? Untyped : [K, L]> };
 
 type Make = (spec: TableSpec, options: TableOptions) => Table;
 
@@ -89,7 +93,9 @@ export function createTable(spec: TableSpec, options: TableOptions = {}): AnyTab
   const make = MAKERS[spec.type] ?? (() => refuse(spec, 'BCC has no table of this type'));
   const keyLayout = options.keyType === undefined ? spec.keyLayout : toLayout(options.keyType);
   const leafLayout = options.leafType === undefined ? spec.leafLayout : toLayout(options.leafType);
-  return make({ ...spec, keyLayout, leafLayout }, options) as unknown as AnyTable;
+  // Ring and perf buffers have events for leaves.
+  const events = options.leafType === undefined ? spec.events : [leafLayout];
+  return make({ ...spec, keyLayout, leafLayout, events }, options) as unknown as AnyTable;
 }
 
 function refuse(spec: TableSpec, reason: string): never {

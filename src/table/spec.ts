@@ -27,6 +27,14 @@ export interface TableSpec {
   host: TableHost;
 }
 
+/** A table as plain data, for another thread of this process. */
+export interface SharedTable extends Omit<TableSpec, 'fd' | 'host' | 'lost'> {
+  /** Borrowed from the table that was shared. */
+  fd: number;
+  /** The kernel's id of the map: what the descriptor must still stand for. */
+  id: number;
+}
+
 /** What a table may ask of the BCC object it belongs to; `Table.fromPin` supplies a host of its own. */
 export interface TableHost {
   readonly closed: boolean;

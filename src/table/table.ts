@@ -2,9 +2,10 @@ import { type InspectOptionsStylized, inspect } from 'node:util';
 import { BPFMapType } from '../constants';
 import { ClosedError } from '../errors';
 import type { Layout } from '../layout/layout';
+import { runtime } from '../native';
 import type { AnyTable, OpenOptions } from './factory';
 import { StandaloneHost } from './host';
-import type { TableSpec } from './spec';
+import type { SharedTable, TableSpec } from './spec';
 
 const TYPE_NAMES = new Map<number, string>(Object.entries(BPFMapType).map(([name, type]) => [type, name]));
 
@@ -69,6 +70,15 @@ export abstract class Table {
   getFd(): number {
     this.checkOpen();
     return this.spec.fd.fd;
+  }
+
+  /**
+   * What another thread needs to open the same map with `openShared`: plain data, for `workerData` or `postMessage`. It
+   * lends the descriptor: this table must stay open until the other thread has opened its own.
+   */
+  share(): SharedTable {
+    const { host: _host, lost: _lost, fd, ...description } = this.spec;
+    return { ...description, fd: this.getFd(), id: runtime().mapInfo(fd.fd).id };
   }
 
   /** Closes a table that was opened by itself; a table of a BCC object closes with that object, not before. */
