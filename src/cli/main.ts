@@ -16,7 +16,26 @@ const COMMANDS: Readonly<Record<string, { summary: string; load(): { command: Co
 };
 
 /** The tools, likewise. */
-const TOOLS: Readonly<Record<string, { summary: string; load(): { command: Command } }>> = {};
+const TOOLS: Readonly<Record<string, { summary: string; load(): { command: Command } }>> = {
+  biolatency: { summary: 'block I/O latency as a histogram', load: () => require('./tools/biolatency') },
+  execsnoop: { summary: 'programs as they are started', load: () => require('./tools/execsnoop') },
+  funccount: {
+    summary: 'count calls of functions, tracepoints and USDT probes',
+    load: () => require('./tools/funccount'),
+  },
+  hist: {
+    summary: 'count or draw values of function arguments, results and tracepoint fields',
+    load: () => require('./tools/hist'),
+  },
+  opensnoop: { summary: 'files as they are opened', load: () => require('./tools/opensnoop') },
+  profile: {
+    summary: 'where the CPUs spend their time, by stack; flame graphs',
+    load: () => require('./tools/profile'),
+  },
+  runqlat: { summary: 'time that tasks wait for a CPU as a histogram', load: () => require('./tools/runqlat') },
+  syscount: { summary: 'system calls by count or by time', load: () => require('./tools/syscount') },
+  tcpconnect: { summary: 'TCP connections as they are begun', load: () => require('./tools/tcpconnect') },
+};
 
 function usage(): string {
   const section = (entries: Readonly<Record<string, { summary: string }>>) =>
