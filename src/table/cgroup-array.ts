@@ -6,13 +6,12 @@ import { descriptorOf, type HasFd } from './descriptor';
 import { noSuchOperation } from './table-error';
 
 /** BPF_CGROUP_ARRAY: the cgroups that `NAME.check_current_task(index)` asks about. The kernel does not tell what is in it. */
-export class CgroupArrayTable extends IndexedTable<number> {
+export class CgroupArrayTable extends IndexedTable<HasFd | number> {
   /** Puts a cgroup at `index`: the path of its directory in a cgroup v2 mount, or an open descriptor of that. */
   override set(index: Index, cgroup: string | HasFd | number): this {
     this.checkOpen();
     this.normalize(index);
-    if (typeof cgroup !== 'string')
-      return super.set(index, descriptorOf(this.name, cgroup, "a cgroup's path or its descriptor"));
+    if (typeof cgroup !== 'string') return super.set(index, cgroup);
     const fd = this.#open(cgroup);
     try {
       return super.set(index, fd);
@@ -33,8 +32,8 @@ export class CgroupArrayTable extends IndexedTable<number> {
     return `(${this.maxEntries} cgroups at most)`;
   }
 
-  protected override encodeLeaf(fd: number, target: ByteSource, offset: number): void {
-    target.view.setUint32(offset, fd, true);
+  protected override encodeLeaf(cgroup: HasFd | number, target: ByteSource, offset: number): void {
+    target.view.setUint32(offset, descriptorOf(this.name, cgroup, "a cgroup's path or its descriptor"), true);
   }
 
   #open(path: string): number {

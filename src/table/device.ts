@@ -22,15 +22,25 @@ function interfaceIndex<L>(table: Table, leaf: L | string): L {
  * `struct bpf_devmap_val` of index and program (Linux 5.8).
  */
 export class DevMapTable<L = Untyped> extends IndexedTable<L> {
+  /** Sends what is redirected to `index` to a device. */
   override set(index: Index, device: L | string, options?: SetOptions): this {
-    return super.set(index, interfaceIndex(this, device), options);
+    return super.set(index, device as L, options);
+  }
+
+  protected override encodeLeaf(device: L | string, target: ByteSource, offset: number): void {
+    super.encodeLeaf(interfaceIndex(this, device), target, offset);
   }
 }
 
 /** `BPF_TABLE("devmap_hash", …)`: a {@link DevMapTable} with keys of any number (Linux 5.4). */
 export class DevMapHashTable<L = Untyped> extends HashTable<number, L> {
+  /** Sends what is redirected to `key` to a device. */
   override set(key: number, device: L | string, options?: SetOptions): this {
-    return super.set(key, interfaceIndex(this, device), options);
+    return super.set(key, device as L, options);
+  }
+
+  protected override encodeLeaf(device: L | string, target: ByteSource, offset: number): void {
+    super.encodeLeaf(interfaceIndex(this, device), target, offset);
   }
 }
 
@@ -40,13 +50,11 @@ export class DevMapHashTable<L = Untyped> extends HashTable<number, L> {
  */
 export class CpuMapTable<L = Untyped> extends IndexedTable<L> {}
 
-/** BPF_XSKMAP: AF_XDP sockets by their queue's index. The kernel does not tell what is in it. */
-export class XskMapTable extends IndexedTable<number> {
-  /** Puts an AF_XDP socket at `index`: its descriptor, or an object that has one. */
-  override set(index: Index, socket: HasFd | number, options?: SetOptions): this {
-    return super.set(index, descriptorOf(this.name, socket, "an AF_XDP socket's descriptor"), options);
-  }
-
+/**
+ * BPF_XSKMAP: AF_XDP sockets by their queue's index; `set` takes a socket's descriptor, or an object that has one. The
+ * kernel does not tell what is in it.
+ */
+export class XskMapTable extends IndexedTable<HasFd | number> {
   override get(_index: Index): never {
     throw noSuchOperation(this, 'get', 'the kernel does not tell which socket is at an index');
   }
@@ -59,7 +67,7 @@ export class XskMapTable extends IndexedTable<number> {
     return `(${this.maxEntries} sockets at most)`;
   }
 
-  protected override encodeLeaf(fd: number, target: ByteSource, offset: number): void {
-    target.view.setUint32(offset, fd, true);
+  protected override encodeLeaf(socket: HasFd | number, target: ByteSource, offset: number): void {
+    target.view.setUint32(offset, descriptorOf(this.name, socket, "an AF_XDP socket's descriptor"), true);
   }
 }

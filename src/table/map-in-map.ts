@@ -4,7 +4,6 @@ import { type NativeFd, runtime } from '../native';
 import { type Index, IndexedTable } from './array';
 import { descriptorOf, type HasFd } from './descriptor';
 import { HashTable } from './hash';
-import type { SetOptions } from './keyed';
 import type { TableSpec } from './spec';
 import type { Table, Untyped } from './table';
 import { Errno, tableError } from './table-error';
@@ -40,10 +39,6 @@ export class MapInMapArrayTable<T extends Table = Untyped> extends IndexedTable<
     this.#open = open;
   }
 
-  override set(index: Index, map: MapRef, options?: SetOptions): this {
-    return super.set(index, descriptorOf(this.name, map, WHAT), options);
-  }
-
   override get(index: Index): T | undefined {
     return super.get(index);
   }
@@ -53,8 +48,8 @@ export class MapInMapArrayTable<T extends Table = Untyped> extends IndexedTable<
     return this.lookUp(index) ? this.value.view.getUint32(0, true) : undefined;
   }
 
-  protected override encodeLeaf(fd: number, target: ByteSource, offset: number): void {
-    target.view.setUint32(offset, fd, true);
+  protected override encodeLeaf(map: MapRef, target: ByteSource, offset: number): void {
+    target.view.setUint32(offset, descriptorOf(this.name, map, WHAT), true);
   }
 
   protected override decodeLeaf(source: ByteSource, offset: number): Table | undefined {
@@ -71,10 +66,6 @@ export class MapInMapHashTable<K = Untyped, T extends Table = Untyped> extends H
     this.#open = open;
   }
 
-  override set(key: K, map: MapRef, options?: SetOptions): this {
-    return super.set(key, descriptorOf(this.name, map, WHAT), options);
-  }
-
   override get(key: K): T | undefined {
     return super.get(key);
   }
@@ -84,8 +75,8 @@ export class MapInMapHashTable<K = Untyped, T extends Table = Untyped> extends H
     return this.lookUp(key) ? this.value.view.getUint32(0, true) : undefined;
   }
 
-  protected override encodeLeaf(fd: number, target: ByteSource, offset: number): void {
-    target.view.setUint32(offset, fd, true);
+  protected override encodeLeaf(map: MapRef, target: ByteSource, offset: number): void {
+    target.view.setUint32(offset, descriptorOf(this.name, map, WHAT), true);
   }
 
   protected override decodeLeaf(source: ByteSource, offset: number): Table | undefined {

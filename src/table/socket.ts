@@ -3,14 +3,11 @@ import type { ByteSource } from '../layout/codec';
 import { type Index, IndexedTable } from './array';
 import { descriptorOf, type HasFd } from './descriptor';
 import { HashTable } from './hash';
-import type { SetOptions } from './keyed';
 import type { Table, Untyped } from './table';
 import { Errno, noSuchOperation } from './table-error';
 
 /** A socket for a table: its descriptor, an object that has one, or one of Node's sockets or servers. */
 export type SocketRef = HasFd | object | number;
-
-const WHAT = "a socket's descriptor or an open socket";
 
 /** The kernel gives back a socket's cookie, and only where a leaf has room for its 8 bytes. */
 function checkReadable(table: Table, operation: string): void {
@@ -23,7 +20,8 @@ function checkReadable(table: Table, operation: string): void {
   );
 }
 
-function writeDescriptor(table: Table, fd: number, target: ByteSource, offset: number): void {
+function writeDescriptor(table: Table, socket: SocketRef, target: ByteSource, offset: number): void {
+  const fd = descriptorOf(table.name, socket, "a socket's descriptor or an open socket");
   if (table.leafSize === 8) target.view.setBigUint64(offset, BigInt(fd), true);
   else target.view.setUint32(offset, fd, true);
 }
@@ -34,10 +32,6 @@ function writeDescriptor(table: Table, fd: number, target: ByteSource, offset: n
  * leaves.
  */
 export class SockMapTable extends IndexedTable<Untyped> {
-  override set(index: Index, socket: SocketRef, options?: SetOptions): this {
-    return super.set(index, descriptorOf(this.name, socket, WHAT), options);
-  }
-
   override get(index: Index): bigint | undefined {
     checkReadable(this, 'get');
     return super.get(index);
@@ -62,8 +56,8 @@ export class SockMapTable extends IndexedTable<Untyped> {
     return `(${this.maxEntries} sockets at most)`;
   }
 
-  protected override encodeLeaf(fd: number, target: ByteSource, offset: number): void {
-    writeDescriptor(this, fd, target, offset);
+  protected override encodeLeaf(socket: SocketRef, target: ByteSource, offset: number): void {
+    writeDescriptor(this, socket, target, offset);
   }
 
   protected override decodeLeaf(source: ByteSource, offset: number): bigint {
@@ -78,10 +72,6 @@ export class ReuseportSockArrayTable extends SockMapTable {}
 export class SockHashTable<K = Untyped> extends HashTable<K, Untyped> {
   override get size(): number {
     return this.scanKeys().count;
-  }
-
-  override set(key: K, socket: SocketRef, options?: SetOptions): this {
-    return super.set(key, descriptorOf(this.name, socket, WHAT), options);
   }
 
   override get(key: K): bigint | undefined {
@@ -107,8 +97,8 @@ export class SockHashTable<K = Untyped> extends HashTable<K, Untyped> {
     return `(${this.maxEntries} sockets at most)`;
   }
 
-  protected override encodeLeaf(fd: number, target: ByteSource, offset: number): void {
-    writeDescriptor(this, fd, target, offset);
+  protected override encodeLeaf(socket: SocketRef, target: ByteSource, offset: number): void {
+    writeDescriptor(this, socket, target, offset);
   }
 
   protected override decodeLeaf(source: ByteSource, offset: number): bigint {

@@ -64,7 +64,7 @@ export class StackTraceTable<F extends StackFrame = bigint> extends KeyedTable<n
   }
 
   protected override encodeKey(stackId: number, target: ByteSource, offset: number): void {
-    target.view.setUint32(offset, stackId, true);
+    target.view.setInt32(offset, this.#id(stackId), true);
   }
 
   protected override decodeKey(source: ByteSource, offset: number): number {

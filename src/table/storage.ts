@@ -1,7 +1,7 @@
 import type { ByteSource } from '../layout/codec';
 import { descriptorOf, type HasFd } from './descriptor';
 import { HashTable } from './hash';
-import { KeyedTable, type SetOptions } from './keyed';
+import { KeyedTable } from './keyed';
 import { PerCpuHashTable } from './per-cpu';
 import type { Untyped } from './table';
 
@@ -10,19 +10,10 @@ import type { Untyped } from './table';
  * removed with the attachment. A key is a cgroup's id (the inode of its directory), alone or in a
  * `struct bpf_cgroup_storage_key`. Elements can be read and written, not added or deleted. Linux 4.19.
  */
-export class CgroupStorageTable<K = Untyped, L = Untyped> extends HashTable<K, L> {
-  /** Writes the leaf of a cgroup that has one. */
-  override set(key: K, leaf: L, options: SetOptions = { flags: 'exist' }): this {
-    return super.set(key, leaf, options);
-  }
-}
+export class CgroupStorageTable<K = Untyped, L = Untyped> extends HashTable<K, L> {}
 
 /** `BPF_TABLE("percpu_cgroup_storage", …)`: a {@link CgroupStorageTable} with a leaf for every CPU. Linux 4.20. */
-export class PerCpuCgroupStorageTable<K = Untyped, L = Untyped, V = L[]> extends PerCpuHashTable<K, L, V> {
-  override set(key: K, leaf: V, options: SetOptions = { flags: 'exist' }): this {
-    return super.set(key, leaf, options);
-  }
-}
+export class PerCpuCgroupStorageTable<K = Untyped, L = Untyped, V = L[]> extends PerCpuHashTable<K, L, V> {}
 
 /**
  * BPF_SK_STORAGE (Linux 5.2), BPF_INODE_STORAGE (5.10) and BPF_TASK_STORAGE (5.11): a leaf that lives in a socket, an

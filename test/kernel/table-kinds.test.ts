@@ -111,6 +111,9 @@ describe('prog array', () => {
     expect(() => table.set(1, table.getFd())).toThrow(expect.objectContaining({ code: 'ERR_BCC_TABLE_VALUE' }));
     expect(() => table.set(1, 'target')).toThrow(UnsupportedError);
     expect(() => table.set(4, target)).toThrow(RangeError);
+    table.itemsUpdateBatch([0, 1], [target, target.fd]);
+    expect(testRun(jump.fd)).toBe(42);
+    expect(() => table.itemsUpdateBatch([0], [undefined])).toThrow(/^table 'jumps', leaf: expected a function's name/);
     jump.close();
     target.close();
   });
@@ -154,6 +157,7 @@ describe('stack trace', () => {
     expect(table.size).toBe(1);
     expect(inspect(table)).toBe("StackTraceTable 'stacks' (1 traces, 16 frames at most)");
     expect(() => table.set(1, [])).toThrow(UnsupportedError);
+    expect(() => table.next('1')).toThrow(TypeError);
     table.clear();
     expect(table.get(id)).toBeUndefined();
     expect(() => table.walk(id)).toThrow(expect.objectContaining({ code: 'ERR_BCC_TABLE_NO_KEY' }));
