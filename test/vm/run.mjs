@@ -1,0 +1,90 @@
+/*
+ * The kernel tests on stock distribution kernels: one VM for each, side by side.
+ *
+ *   node test/vm/run.mjs [--reports FOLDER] [--kernel VERSION]... [--timeout SECONDS] [-- jest's arguments]
+ *
+ * Each kernel leaves jest's results as vm-VERSION.json in the folder, build/test by default. The exit status is 0 where
+ * every VM ran its tests and every test passed.
+ */
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { Writable } from 'node:stream';
+import { parseArgs } from 'node:util';
+import { projectFolder, runInVm } from '../../scripts/vm/boot.mjs';
+import { getHeaders } from '../../scripts/vm/headers.mjs';
+import { getKernel, kernelNames } from '../../scripts/vm/kernels.mjs';
+
+/** MiB: jest keeps every file's modules, and the compiler what it allocated, until the end. */
+const MEMORY = 3072;
+/** Milliseconds: what takes one second on a processor takes twenty on an emulated one. */
+const TEST_TIMEOUT = 600_000;
+
+const separator = process.argv.indexOf('--');
+const own = process.argv.slice(2, separator < 0 ? undefined : separator);
+const { values } = parseArgs({
+  args: own,
+  options: {
+    reports: { type: 'string', default: join(projectFolder, 'build', 'test') },
+    kernel: { type: 'string', multiple: true, default: [...kernelNames] },
+    timeout: { type: 'string', default: '2400' },
+  },
+});
+const tests = separator < 0 ? ['test/kernel'] : process.argv.slice(separator + 1);
+const reports = resolve(values.reports);
+
+/** Writes whole lines to stderr, each with the kernel before it. */
+function prefixed(kernel) {
+  let rest = '';
+  return new Writable({
+    write(chunk, _encoding, callback) {
+      const lines = (rest + chunk).split('\n');
+      rest = lines.pop();
+      for (const line of lines) process.stderr.write(`${kernel.padEnd(5)}| ${line}\n`);
+      callback();
+    },
+    final(callback) {
+      if (rest) process.stderr.write(`${kernel.padEnd(5)}| ${rest}\n`);
+      callback();
+    },
+  });
+}
+
+/** @returns {Promise<boolean>} whether the tests ran and passed */
+async function testOn(kernel) {
+  const report = join(reports, `vm-${kernel}.json`);
+  rmSync(report, { force: true });
+  const stderr = prefixed(kernel);
+  const say = (line) => stderr.write(`${line}\n`);
+  try {
+    const result = await runInVm({
+      kernel,
+      command: [
+        ...[process.execPath, 'node_modules/.bin/jest', '--runInBand', '--ci', '--testTimeout', String(TEST_TIMEOUT)],
+        ...['--json', '--outputFile', report, ...tests],
+      ],
+      memory: MEMORY,
+      headers: true,
+      shares: [reports],
+      timeout: Number(values.timeout),
+      progress: say,
+      // jest says on stdout, as JSON, what it leaves in the file.
+      stdout: new Writable({ write: (_chunk, _encoding, callback) => callback() }),
+      stderr,
+    });
+    if (result.timedOut) say(`ended after ${values.timeout} s`);
+    else say(`ended with status ${result.status} after ${result.seconds.toFixed(0)} s`);
+    if (!existsSync(report)) say('left no report');
+    return result.status === 0 && existsSync(report);
+  } catch (error) {
+    say(error.message);
+    return false;
+  } finally {
+    stderr.end();
+  }
+}
+
+mkdirSync(reports, { recursive: true });
+// Before the VMs, so that what is to be downloaded does not count as their time.
+for (const name of values.kernel) await getHeaders(await getKernel(name));
+const passed = await Promise.all(values.kernel.map(testOn));
+process.exitCode = passed.every(Boolean) ? 0 : 1;
