@@ -88,6 +88,7 @@ import type { BPFFunction } from './program/function';
 import type { MapSpec } from './program/maps';
 import { ProgramModule } from './program/module';
 import { generateAutoIncludes, LOST_TABLE } from './program/source';
+import { releaseAll } from './release';
 import { buildSymbols, ksym, ksymname, sym } from './symbols';
 import { decodeTable } from './table/decode-table';
 import { type AnyTable, createTable, type TableOptions } from './table/factory';
@@ -595,11 +596,11 @@ export class BCC implements Disposable {
 
   /** Attaches to a cgroup (an open directory or its path), a socket map or a network namespace. It ends with the program. */
   static attachFunc(fn: BPFFunction, attachableFd: FuncTarget, attachType: number, flags = 0): void {
-    fn.own(attachFunc(fn, attachableFd, attachType, flags));
+    fn.own(attachFunc(fn, attachableFd, attachType, flags), `${attachType} ${attachableFd}`);
   }
 
   static detachFunc(fn: BPFFunction, attachableFd: FuncTarget, attachType: number): void {
-    detachFunc(fn, attachableFd, attachType);
+    if (!fn.detachOwn(`${attachType} ${attachableFd}`)) detachFunc(fn, attachableFd, attachType);
   }
 
   // Events
@@ -810,15 +811,7 @@ interface Parts {
 
 /** Hooks first, so that nothing runs any more; then readers; then programs and maps. */
 function release({ module, registry, host }: Parts): void {
-  try {
-    registry.close();
-  } finally {
-    try {
-      host.close();
-    } finally {
-      module.close();
-    }
-  }
+  releaseAll([() => registry.close(), () => host.close(), () => module.close()]);
 }
 
 /** A BCC object that nobody holds any more is closed: what it attached must not outlive it. */
@@ -857,8 +850,9 @@ class ProgramHost implements TableHost {
   }
 
   close(): void {
-    for (const release of [...this.#releases].reverse()) release();
+    const releases = [...this.#releases].reverse();
     this.#releases.clear();
+    releaseAll(releases);
   }
 }
 

@@ -99,16 +99,3 @@ function typeMismatch({ program, types }: WantedTypes): string | undefined {
   if (types.includes(type)) return undefined;
   return `${program.name} was loaded as ${programTypeName(type)}, this hook takes ${types.map(programTypeName).join(' or ')}`;
 }
-
-/** Releases in the order given, all of them, and throws the first failure afterwards. */
-export function releaseAll(steps: Iterable<() => void>): void {
-  let failure: { error: unknown } | undefined;
-  for (const step of steps) {
-    try {
-      step();
-    } catch (error) {
-      failure ??= { error };
-    }
-  }
-  if (failure) throw failure.error;
-}

@@ -7,6 +7,7 @@ import { perfEventAttr } from '../kernel/perf-attr';
 import { reserveProbes } from '../kernel/probe-functions';
 import { availableFilterFunctions, findTracefs, hasProbeEvents } from '../kernel/tracefs';
 import { type NativeFd, runtime } from '../native';
+import { releaseAll } from '../release';
 import {
   attachFailure,
   EADDRNOTAVAIL,
@@ -17,7 +18,6 @@ import {
   ESRCH,
   type FailureDetails,
   type Meanings,
-  releaseAll,
 } from './failure';
 import { type AttachableProgram, OwnedLink } from './link';
 import { ProbeEvent } from './probe-event';

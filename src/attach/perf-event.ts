@@ -2,7 +2,8 @@ import { BPFProgType, PerfHWConfig, PerfSWConfig, PerfType } from '../constants'
 import { onlineCpus } from '../kernel/cpus';
 import { type PerfEventAttr, perfEventAttr } from '../kernel/perf-attr';
 import type { NativeFd } from '../native';
-import { attachFailure, EINVAL, EMFILE, ENODEV, ENOENT, EOPNOTSUPP, ESRCH, type Meanings, releaseAll } from './failure';
+import { releaseAll } from '../release';
+import { attachFailure, EINVAL, EMFILE, ENODEV, ENOENT, EOPNOTSUPP, ESRCH, type Meanings } from './failure';
 import { type AttachableProgram, OwnedLink } from './link';
 import { openProgramEvent } from './tracing-event';
 

@@ -1,5 +1,6 @@
 import { AttachError, didYouMean } from '../errors';
 import { withShortGracePeriods } from '../kernel/grace-periods';
+import { releaseAll } from '../release';
 import type { Link } from './link';
 
 /** How an attachment is found again by BCC's detach functions. */
@@ -87,18 +88,7 @@ export class LinkRegistry {
 
   /** Detaches everything, latest first; what fails is told after all the rest was done. */
   close(): void {
-    const failures: unknown[] = [];
     const entries = this.#entries.splice(0).reverse();
-    withShortGracePeriods(entries.length, () => {
-      for (const { link } of entries) {
-        try {
-          link.detach();
-        } catch (error) {
-          failures.push(error);
-        }
-      }
-    });
-    if (failures.length === 1) throw failures[0];
-    if (failures.length > 1) throw new AggregateError(failures, `${failures.length} attachments could not be undone`);
+    withShortGracePeriods(entries.length, () => releaseAll(entries.map((entry) => () => entry.link.detach())));
   }
 }

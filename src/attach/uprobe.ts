@@ -8,7 +8,8 @@ import { perfEventAttr } from '../kernel/perf-attr';
 import { requireProcess } from '../kernel/processes';
 import { symbolTable } from '../kernel/symbol-table';
 import { type NativeFd, runtime } from '../native';
-import { attachFailure, EINVAL, ENOENT, ENOTSUPP, EOPNOTSUPP, ESRCH, type Meanings, releaseAll } from './failure';
+import { releaseAll } from '../release';
+import { attachFailure, EINVAL, ENOENT, ENOTSUPP, EOPNOTSUPP, ESRCH, type Meanings } from './failure';
 import { type AttachableProgram, OwnedLink } from './link';
 import { openProgramEvent } from './tracing-event';
 

@@ -1,8 +1,9 @@
 import { closeSync, openSync, readSync, statSync, writeSync } from 'node:fs';
 import { AttachError, UnsupportedError } from '../errors';
 import { processMappings, processStart } from '../kernel/processes';
+import { releaseAll } from '../release';
 import type { USDT, USDTAttachment } from '../usdt';
-import { releaseAll } from './failure';
+import {} from './failure';
 import { prefersMulti, supportsRefCtrOffset, type UprobePlan, uprobeEventName } from './uprobe';
 
 /** One enabled probe in one file: `attachUprobes(program of fnName, plan)` attaches it. */

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import { ClosedError } from '../errors';
 import { type NativeFd, type NativeProgramInfo, runtime } from '../native';
+import { releaseAll } from '../release';
 
 /** Anything that is undone before the function itself is closed. */
 export interface Detachable {
@@ -12,7 +13,7 @@ export class BPFFunction {
   /** The socket of attachRawSocket; undefined before. */
   sock: number | undefined;
   readonly #handle: NativeFd;
-  readonly #attachments: Detachable[] = [];
+  readonly #attachments: { attachment: Detachable; name: string | undefined }[] = [];
   #info: NativeProgramInfo | undefined;
 
   constructor(
@@ -25,9 +26,17 @@ export class BPFFunction {
   }
 
   /** Binds an attachment's life to the function's: what is attached by a static method ends with the program too. */
-  own<T extends Detachable>(attachment: T): T {
-    this.#attachments.push(attachment);
+  own<T extends Detachable>(attachment: T, name?: string): T {
+    this.#attachments.push({ attachment, name });
     return attachment;
+  }
+
+  /** Detaches what was bound under a name; false where nothing was. */
+  detachOwn(name: string): boolean {
+    const index = this.#attachments.findIndex((one) => one.name === name);
+    if (index < 0) return false;
+    this.#attachments.splice(index, 1)[0]!.attachment.detach();
+    return true;
   }
 
   /** The kernel's descriptor of the program, -1 once closed. */
@@ -70,8 +79,15 @@ export class BPFFunction {
 
   /** Detaches what was attached with it, latest first, and gives the program back to the kernel. */
   close(): void {
-    for (const attachment of this.#attachments.splice(0).reverse()) attachment.detach();
-    this.#handle.close();
+    const detaching = this.#attachments.splice(0).reverse();
+    releaseAll([
+      ...detaching.map(
+        ({ attachment }) =>
+          () =>
+            attachment.detach(),
+      ),
+      () => this.#handle.close(),
+    ]);
   }
 
   [inspect.custom](_depth: number, options: { stylize(text: string, style: string): string }): string {

@@ -1,6 +1,7 @@
 import { BPFProgType } from '../constants';
 import { BCCError, ClosedError, didYouMean } from '../errors';
 import type { NativeFd } from '../native';
+import { releaseAll } from '../release';
 import type { CompiledFunction, CompiledProgram } from './compiled';
 import type { BPFFunction } from './function';
 import { type LoadOptions, loadFunction } from './load';
@@ -92,7 +93,7 @@ export class ProgramModule {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const fn of [...this.#loaded.values()].reverse()) fn.close();
-    this.maps.close();
+    const functions = [...this.#loaded.values()].reverse();
+    releaseAll([...functions.map((fn) => () => fn.close()), () => this.maps.close()]);
   }
 }

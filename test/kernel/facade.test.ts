@@ -1,0 +1,211 @@
+import { mkdirSync, rmdirSync } from 'node:fs';
+import { BCC, BPFAttachType, BPFProgType, PerfSWConfig, PerfType, XDPFlags } from '../../src';
+import { runtime } from '../../src/native';
+import { describeIf, itIf, kernelHas, outputOf, requireRoot, runProcess } from '../helpers';
+import { sendOverLoopback } from '../helpers/network';
+
+requireRoot();
+
+/** Counts runs by hook, of this test's processes or of all. */
+const TEXT = `
+BPF_HASH(runs, u64, u64);
+static inline int count(u64 hook) {
+  runs.increment((bpf_get_current_pid_tgid() >> 32) << 8 | hook);
+  return 0;
+}
+int on_entry(struct pt_regs *ctx) { return count(1); }
+int on_return(struct pt_regs *ctx) { return count(2); }
+int on_tracepoint(void *ctx) { return count(3); }
+int on_raw(void *ctx) { return count(4); }
+int on_clock(struct bpf_perf_event_data *ctx) { return count(5); }
+int on_frame(struct __sk_buff *skb) { u64 k = 6; runs.increment(k); return -1; }
+int on_packet(struct xdp_md *ctx) { u64 k = 7; runs.increment(k); return XDP_PASS; }
+int on_filter(struct __sk_buff *skb) { u64 k = 8; runs.increment(k); return 0; }
+int on_device(struct bpf_cgroup_dev_ctx *ctx) { return 1; }
+`;
+
+describe('a BCC object attaches and detaches', () => {
+  let b: BCC;
+  beforeAll(() => {
+    b = new BCC({ text: TEXT, int64: 'number' });
+  });
+  afterAll(() => b.close());
+  /** How often a hook ran in a process (0: wherever that is not told). */
+  const runs = (pid: number, hook: number) => b.table<number, number>('runs').get(pid * 256 + hook) ?? 0;
+
+  describeIf('kprobes', 'kprobes', () => {
+    const event = () => b.getSyscallFnname('sync');
+
+    it('and kretprobes by name, each found again by every name it has', () => {
+      b.attachKprobe({ event: event(), fnName: 'on_entry' });
+      b.attachKretprobe({ event: event(), fnName: 'on_return', maxactive: 8 });
+      expect(b.numOpenKprobes()).toBe(2);
+      const pid = runProcess('/bin/sync');
+      expect([runs(pid, 1), runs(pid, 2)]).toEqual([1, 1]);
+      b.detachKprobeEventByFn(`p_${event()}`, 'on_entry');
+      b.detachKretprobe({ event: event() });
+      expect(b.numOpenKprobes()).toBe(0);
+      const other = runProcess('/bin/sync');
+      expect([runs(other, 1), runs(other, 2)]).toEqual([0, 0]);
+      expect(() => b.detachKprobe({ event: event() })).toThrow(
+        expect.objectContaining({ code: 'ERR_BCC_NOT_ATTACHED' }),
+      );
+    });
+
+    it('by a pattern, through one link where the kernel can, and leave one of the functions', () => {
+      b.attachKprobe({ eventRe: '__x64_sys_(sync|getppid|getpgrp)', fnName: 'on_entry' });
+      expect(b.numOpenKprobes()).toBe(3);
+      expect(b.links).toHaveLength(1);
+      const pid = runProcess('/bin/sync');
+      expect(runs(pid, 1)).toBeGreaterThanOrEqual(1);
+      b.detachKprobeEvent('p___x64_sys_sync');
+      expect(b.numOpenKprobes()).toBe(2);
+      b.links[0]!.detach();
+      expect(b.numOpenKprobes()).toBe(0);
+    });
+  });
+
+  it('tracepoints by name and by pattern', () => {
+    b.attachTracepoint({ tp: 'syscalls:sys_enter_sync', fnName: 'on_tracepoint' });
+    const pid = runProcess('/bin/sync');
+    expect(runs(pid, 3)).toBe(1);
+    b.detachTracepoint({ tp: 'syscalls:sys_enter_sync' });
+    b.attachTracepoint({ tpRe: 'syscalls:sys_(enter|exit)_sync$', fnName: 'on_tracepoint' });
+    expect(b.numOpenTracepoints()).toBe(2);
+    const second = runProcess('/bin/sync');
+    expect(runs(second, 3)).toBe(2);
+    b.detachTracepoint({ tp: 'syscalls:sys_enter_sync' });
+    b.detachTracepoint({ tp: 'syscalls:sys_exit_sync' });
+    expect(b.numOpenTracepoints()).toBe(0);
+  });
+
+  it('raw tracepoints', () => {
+    b.attachRawTracepoint({ tp: 'sched_process_exec', fnName: 'on_raw' });
+    const pid = runProcess('/bin/true');
+    expect(runs(pid, 4)).toBe(1);
+    b.detachRawTracepoint({ tp: 'sched_process_exec' });
+    expect(runs(runProcess('/bin/true'), 4)).toBe(0);
+  });
+
+  it('perf events', () => {
+    const clock = { evType: PerfType.SOFTWARE, evConfig: PerfSWConfig.CPU_CLOCK };
+    b.attachPerfEvent({ ...clock, fnName: 'on_clock', sampleFreq: 999 });
+    for (const end = Date.now() + 5000; runs(process.pid, 5) === 0 && Date.now() < end; ) Math.sqrt(2);
+    expect(runs(process.pid, 5)).toBeGreaterThan(0);
+    b.detachPerfEvent(clock);
+    expect(b.links).toEqual([]);
+  });
+
+  it('raw sockets, XDP and tc on an interface', async () => {
+    const socket = b.loadFunc('on_frame', BPFProgType.SOCKET_FILTER);
+    BCC.attachRawSocket(socket, 'lo');
+    expect(socket.sock).toBeGreaterThan(2);
+    const xdp = b.loadFunc('on_packet', BPFProgType.XDP);
+    BCC.attachXdp('lo', xdp, XDPFlags.SKB_MODE);
+    b.attachTc({ fn: 'on_filter', dev: 'lo', direction: 'ingress' });
+    await sendOverLoopback(1);
+    expect([runs(0, 6), runs(0, 7), runs(0, 8)].every((count) => count > 0)).toBe(true);
+    b.detachTc({ dev: 'lo', direction: 'ingress' });
+    BCC.removeXdp('lo', XDPFlags.SKB_MODE);
+    const after = [runs(0, 7), runs(0, 8)];
+    await sendOverLoopback(1);
+    expect([runs(0, 7), runs(0, 8)]).toEqual(after);
+  });
+
+  itIf('cgroup2', 'cgroup programs', () => {
+    const mount = outputOf('/bin/sh', ['-c', 'awk \'$3 == "cgroup2" { print $2; exit }\' /proc/mounts']).trim();
+    const group = `${mount}/tsbcc-facade-${process.pid}`;
+    mkdirSync(group);
+    try {
+      const fn = b.loadFunc('on_device', BPFProgType.CGROUP_DEVICE);
+      BCC.attachFunc(fn, group, BPFAttachType.CGROUP_DEVICE);
+      BCC.detachFunc(fn, group, BPFAttachType.CGROUP_DEVICE);
+      expect(() => BCC.detachFunc(fn, group, BPFAttachType.CGROUP_DEVICE)).toThrow(/detach/);
+    } finally {
+      rmdirSync(group);
+    }
+  });
+
+  it('shows its functions as instructions and as text', () => {
+    expect(b.dumpFunc('on_entry').length % 8).toBe(0);
+    expect(b.disassembleFunc('on_tracepoint')).toMatch(
+      /Disassemble of BPF program on_tracepoint[\s\S]*runs[\s\S]*exit/,
+    );
+    expect(b.decodeTable('runs')).toMatch(/^Layout of BPF map runs \(type HASH, FD \d+, ID \d+\):\n/);
+    const fn = b.loadFunc('on_tracepoint', BPFProgType.TRACEPOINT);
+    expect(fn.tag).toMatch(/^[0-9a-f]{16}$/);
+    expect(fn.id).toBe(runtime().programInfo(fn.fd).id);
+  });
+
+  it('counts runs where statistics are on', () => {
+    using _stats = BCC.enableStats();
+    b.attachTracepoint({ tp: 'syscalls:sys_enter_sync', fnName: 'on_tracepoint' });
+    const fn = b.loadFunc('on_tracepoint', BPFProgType.TRACEPOINT);
+    const before = fn.runCount;
+    runProcess('/bin/sync');
+    expect(fn.runCount).toBeGreaterThan(before);
+    expect(fn.runTimeNs).toBeGreaterThan(0n);
+    b.detachTracepoint({ tp: 'syscalls:sys_enter_sync' });
+  });
+});
+
+describeIf('kfunc', 'programs bound to their hook', () => {
+  it('attach by their names, and detach', () => {
+    using b = new BCC({
+      int64: 'number',
+      text: `
+BPF_HASH(runs, u32, u64);
+KFUNC_PROBE(ksys_sync) { u32 pid = bpf_get_current_pid_tgid() >> 32; runs.increment(pid); return 0; }
+KRETFUNC_PROBE(ksys_sync) { u32 pid = bpf_get_current_pid_tgid() >> 32; runs.increment(pid); return 0; }`,
+    });
+    expect(b.links.map(({ kind, target }) => `${kind} ${target}`).sort()).toEqual([
+      'kfunc ksys_sync',
+      'kretfunc ksys_sync',
+    ]);
+    expect(b.table('runs').get(runProcess('/bin/sync'))).toBe(2);
+    b.detachKfunc({ fnName: 'kfunc__ksys_sync' });
+    b.detachKretfunc({ fnName: 'ksys_sync' });
+    expect(b.table('runs').get(runProcess('/bin/sync'))).toBeUndefined();
+    b.attachKfunc({ fnName: 'ksys_sync' });
+    expect(b.table('runs').get(runProcess('/bin/sync'))).toBe(1);
+  });
+
+  itIf('lsm', 'LSM hooks', () => {
+    using b = new BCC(
+      'LSM_PROBE(path_mkdir, const struct path *dir, struct dentry *dentry, umode_t mode) { return -EPERM; }',
+    );
+    expect(b.links.map(({ kind }) => kind)).toEqual(['lsm']);
+    expect(() => mkdirSync(`/tmp/tsbcc-lsm-${process.pid}`)).toThrow(/EPERM/);
+    b.detachLsm({ fnName: 'path_mkdir' });
+    mkdirSync(`/tmp/tsbcc-lsm-${process.pid}`);
+    rmdirSync(`/tmp/tsbcc-lsm-${process.pid}`);
+  });
+});
+
+it('an iterator is read in records', () => {
+  using b = new BCC(`
+BPF_ITER(task) {
+  struct seq_file *seq = ctx->meta->seq;
+  struct task_struct *task = ctx->task;
+  if (task == (void *)0) return 0;
+  u64 pid = task->tgid;
+  bpf_seq_write(seq, &pid, sizeof(pid));
+  return 0;
+}`);
+  using iterator = b.attachIter({ fnName: 'task' });
+  const pids = [...iterator.records<bigint>({ kind: 'int', size: 8, signed: false })];
+  expect(pids).toContain(BigInt(process.pid));
+});
+
+it('a static list tells what the kernel has', () => {
+  expect(BCC.tracepointExists('syscalls', 'sys_enter_sync')).toBe(true);
+  expect(BCC.getTracepoints('sched:sched_process_e')).toEqual(
+    expect.arrayContaining(['sched:sched_process_exec', 'sched:sched_process_exit']),
+  );
+  expect(BCC.findExe('sh')).toMatch(/\/sh$/);
+  expect(BCC.findLibrary('c')).toMatch(/libc\.so/);
+  expect(BCC.ksymname('ksys_sync') > 0n || BCC.ksymname('__x64_sys_sync') > 0n).toBe(true);
+  expect(BCC.kernelStructHasField('task_struct', 'pid')).toBe(true);
+  expect(BCC.supportKfunc()).toBe(kernelHas('kfunc'));
+  expect(BCC.monotonicTime()).toBeGreaterThan(0n);
+});
