@@ -65,12 +65,23 @@ function checkOwnership(dir: string): void {
   }
 }
 
+/** Node says ENOENT where a file system is read-only; the plain call, repeated, says why. */
+function reasonOf(dir: string, error: unknown): unknown {
+  if (!fs.existsSync(path.dirname(dir))) return error;
+  try {
+    fs.mkdirSync(dir, { mode: 0o700 });
+  } catch (plain) {
+    return plain;
+  }
+  return error;
+}
+
 /** Makes a private folder, parents included, and checks that it is ours. */
 export function privateFolder(dir: string): void {
   try {
     fs.mkdirSync(dir, { recursive: true, mode: 0o700 });
   } catch (error) {
-    throw storeError(dir, 'make', error);
+    throw storeError(dir, 'make', reasonOf(dir, error));
   }
   checkOwnership(dir);
 }

@@ -308,16 +308,16 @@ function readProgram(request: TreeRequest): Program {
   texts.push(flags.text);
   const dirs = [process.cwd(), ...flags.dirs];
   for (let i = 0; i < texts.length; i++) {
-    for (const { name, conditional } of includes(texts[i]!)) {
+    for (const { name, angled, conditional } of includes(texts[i]!)) {
       if (name.startsWith('bcc/') || name === 'stdarg.h') continue;
-      const own = [...dirs.map((dir) => path.resolve(dir, name)), ...(path.isAbsolute(name) ? [name] : [])].find(
-        isFile,
-      );
+      const escapes = name.split('/').includes('..');
+      if (escapes && angled) throw unknownHeader(name);
+      const own = dirs.map((dir) => path.resolve(dir, name)).find(isFile);
       if (own !== undefined) {
         if (read.has(own)) continue;
         read.add(own);
         texts.push(fs.readFileSync(own, 'utf8'));
-      } else if (name === 'vmlinux.h' || (isKnownHeader(name) && !name.split('/').includes('..'))) {
+      } else if (name === 'vmlinux.h' || (isKnownHeader(name) && !escapes)) {
         stubs.add(name);
       } else if (!conditional) {
         throw unknownHeader(name);
