@@ -2,6 +2,7 @@ import { TableError } from '../errors';
 import type { ByteSource } from '../layout/codec';
 import { type Index, IndexedTable } from './array';
 import { descriptorOf, type HasFd } from './descriptor';
+import type { Elements } from './elements';
 import { HashTable } from './hash';
 import type { Table, Untyped } from './table';
 import { Errno, noSuchOperation } from './table-error';
@@ -52,6 +53,11 @@ export class SockMapTable extends IndexedTable<Untyped> {
     }
   }
 
+  protected override scan(): Elements {
+    checkReadable(this, 'iteration');
+    return super.scan();
+  }
+
   protected override inspectContents(): string {
     return `(${this.maxEntries} sockets at most)`;
   }
@@ -91,6 +97,11 @@ export class SockHashTable<K = Untyped> extends HashTable<K, Untyped> {
   override clear(): void {
     const { keys, count } = this.scanKeys();
     this.deleteRaw(keys.raw, count);
+  }
+
+  protected override scan(): Elements {
+    checkReadable(this, 'iteration');
+    return super.scan();
   }
 
   protected override inspectContents(): string {

@@ -341,6 +341,7 @@ describe('maps of sockets', () => {
     const map = makeTable({ type: 'SOCKMAP', key: U32, leaf: S32, maxEntries: 2 });
     map.set(0, client);
     expect(() => map.get(0)).toThrow(/declare the table with a u64 leaf/);
+    expect(() => map.items()).toThrow(/declare the table with a u64 leaf/);
     expect(map.delete(0)).toBe(true);
     expect(map.delete(0)).toBe(false);
   });
