@@ -78,3 +78,30 @@ describe('kernel symbols', () => {
     }
   });
 });
+
+it('many kernel symbols are found as a search from the first to the last finds them', () => {
+  // A small generator with a fixed seed: the same table in every run.
+  let seed = 1;
+  const random = (below: number) => {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+    return seed % below;
+  };
+  for (const base of [0xffffffff81000000n, 0xffff7ffffff00000n]) {
+    let address = base;
+    const table: [bigint, string][] = [];
+    for (let i = 0; i < 3000; i++) {
+      address += BigInt(i % 500 === 0 ? random(1 << 22) : random(300));
+      table.push([address, `f${i}`]);
+    }
+    const symbols = new KernelSymbols(
+      Buffer.from(table.map(([at, name]) => `${at.toString(16)} t ${name}\n`).join('')),
+    );
+    const span = Number(address - base) + 1000;
+    for (let i = 0; i < 5000; i++) {
+      const wanted = base + BigInt(random(span));
+      const last = table.findLast(([at]) => at <= wanted)?.[0];
+      const first = table.find(([at]) => at === last)?.[1];
+      expect(symbols.textAt(wanted)).toBe(first);
+    }
+  }
+});
