@@ -81,13 +81,12 @@ def drain():
     for _ in range(job.get("rounds", 3)):
         seen = 0
         produce(job["events"])
-        start = time.monotonic_ns()
+        start, cpu = time.monotonic_ns(), time.process_time_ns()
         while seen < job["events"]:
             consume()
-        ns = time.monotonic_ns() - start
-        result = {"events": seen, "seconds": ns / 1e9, "perSecond": seen / ns * 1e9}
-        if best is None or result["perSecond"] > best["perSecond"]:
-            best = result
+        ns, cpu = time.monotonic_ns() - start, time.process_time_ns() - cpu
+        result = {"events": seen, "perSecond": seen / ns * 1e9, "perCpuSecond": seen / cpu * 1e9}
+        best = result if best is None else {name: max(best[name], result[name]) for name in result}
     return best
 
 
