@@ -64,8 +64,8 @@ export function prepareCompile(request: CompileRequest): CompileJob {
   return { request, source, prelude, texts, eventTables, lostTables };
 }
 
-function findHeaders({ request, source, prelude }: CompileJob): KernelHeaders {
-  return resolveHeaders(request.headers, prelude + source, { ...request.kernel, cflags: request.cflags });
+function findHeaders({ request, source, prelude }: CompileJob, option = request.headers): KernelHeaders {
+  return resolveHeaders(option, prelude + source, { ...request.kernel, cflags: request.cflags });
 }
 
 /** Built from this file's neighbour; under a test runner that reads the sources, from the build beside them. */
@@ -102,6 +102,36 @@ interface ChildOutcome {
 /** Compiles in a process of its own and waits for it. */
 export function compileSync(job: CompileJob): CompiledProgram {
   const headers = findHeaders(job);
+  try {
+    return compileWithSync(job, headers);
+  } catch (error) {
+    const other = otherHeaders(job, headers, error);
+    if (!other) throw error;
+    try {
+      return compileWithSync(job, other);
+    } catch {
+      throw error;
+    }
+  }
+}
+
+/**
+ * Installed headers can be newer than libbcc: with those of Linux 6.12 libbcc 0.26 compiles nothing that includes
+ * net/sock.h. Where the choice was ours and the kernel has BTF, that gets a try before the program is blamed.
+ */
+function otherHeaders(job: CompileJob, headers: KernelHeaders, error: unknown): KernelHeaders | undefined {
+  const { headers: option } = job.request;
+  const chosen = option === undefined || option === 'auto' || (typeof option === 'object' && option.mode === 'auto');
+  const installed = headers.mode === 'kernel' || headers.mode === 'kheaders';
+  if (!chosen || !installed || !(error instanceof CompileError) || error.diagnostics.length === 0) return undefined;
+  try {
+    return findHeaders(job, 'btf');
+  } catch {
+    return undefined;
+  }
+}
+
+function compileWithSync(job: CompileJob, headers: KernelHeaders): CompiledProgram {
   const child = spawnSync(process.execPath, [CHILD], {
     input: childInput(job, headers),
     env: childEnvironment(headers),
@@ -122,6 +152,20 @@ export function compileSync(job: CompileJob): CompiledProgram {
 export async function compile(job: CompileJob, signal?: AbortSignal): Promise<CompiledProgram> {
   signal?.throwIfAborted();
   const headers = findHeaders(job);
+  try {
+    return await compileWith(job, headers, signal);
+  } catch (error) {
+    const other = otherHeaders(job, headers, error);
+    if (!other) throw error;
+    try {
+      return await compileWith(job, other, signal);
+    } catch {
+      throw error;
+    }
+  }
+}
+
+async function compileWith(job: CompileJob, headers: KernelHeaders, signal?: AbortSignal): Promise<CompiledProgram> {
   const child: ChildProcess = spawn(process.execPath, [CHILD], {
     env: childEnvironment(headers),
     stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
@@ -160,7 +204,7 @@ function finish(job: CompileJob, headers: KernelHeaders, outcome: ChildOutcome):
   const { message, hint, code, diagnostics } = explainCompileFailure(
     messages,
     { code: outcome.code, signal: outcome.signal },
-    { text: job.request.text, linesBefore: job.prelude.split('\n').length - 1 },
+    { text: job.request.text, linesBefore: job.prelude.split('\n').length - 1, headers: headers.mode },
   );
   throw new CompileError(message, { code, hint, diagnostics, output: messages });
 }
