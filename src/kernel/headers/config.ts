@@ -85,7 +85,7 @@ const PROOFS: [option: string, ...proofs: Proof[]][] = [
   ['PERF_EVENTS', { symbol: 'perf_event_create_kernel_counter' }],
   ['FUNCTION_TRACER', { symbol: '__fentry__' }, { symbol: 'ftrace_ops_list_func' }],
   ['TRACEPOINTS', { type: 'tracepoint' }],
-  ['MODULES', { type: 'module_attribute' }],
+  ['MODULES', { symbol: 'module_refcount' }, { symbol: 'find_module' }],
   ['MMU', { symbol: 'handle_mm_fault' }],
   ['SWAP', { type: 'swap_info_struct' }],
   ['QUOTA', { type: 'dquot' }],
