@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { BCC, BPFProgType, type CompileError, type LoadError } from '../../src';
@@ -195,6 +195,37 @@ it('leaves nothing in the kernel when it is closed', () => {
   while (Date.now() < deadline && runtime().ids('map').includes(map)) spawnSync('sleep', ['0.05']);
   expect(runtime().ids('program')).not.toContain(program);
   expect(runtime().ids('map')).not.toContain(map);
+});
+
+it('loads every function at once, and frees what it has of the compiler, which is nothing', () => {
+  using b = new BCC('int one(void *ctx) { return 0; }\nint two(void *ctx) { return 0; }');
+  expect(b.loadFuncs(BPFProgType.TRACEPOINT).map(({ name }) => name)).toEqual(['one', 'two']);
+  expect(b.freeBccMemory()).toBe(0);
+  expect(readFileSync('/proc/self/maps', 'latin1')).not.toMatch(/libLLVM/);
+});
+
+it('polls perf buffers by its older name as well', () => {
+  using b = new BCC(`BPF_PERF_OUTPUT(e);
+    int f(void *ctx) { u32 pid = bpf_get_current_pid_tgid() >> 32; e.perf_submit(ctx, &pid, sizeof(pid)); return 0; }`);
+  b.attachTracepoint({ tp, fnName: 'f' });
+  const e = b.table('e');
+  const pids: number[] = [];
+  e.openPerfBuffer((_cpu: number, data: Buffer) => pids.push(e.event(data)));
+  const pid = runProcess('/bin/sync');
+  b.kprobePoll(1000);
+  expect(pids).toContain(pid);
+});
+
+it('tells on stderr what debug flags ask for, and compiles afresh for it', () => {
+  const script = `
+    const { BCC, BPFProgType, Debug } = require(${JSON.stringify(path.join(__dirname, '..', '..', 'lib'))});
+    const b = new BCC({ text: 'int f(void *ctx) { return 0; }', debug: Debug.PREPROCESSOR | Debug.BPF });
+    b.loadFunc('f', BPFProgType.TRACEPOINT);
+    console.log(b.compiledBy);`;
+  const { stdout, stderr } = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8' });
+  expect(stdout).toMatch(/process\n$/);
+  expect(stderr).toContain('int f(void *ctx)');
+  expect(stderr).toMatch(/processed \d+ insns/);
 });
 
 describe('compile errors', () => {

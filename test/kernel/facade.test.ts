@@ -204,6 +204,12 @@ it('a static list tells what the kernel has', () => {
   );
   expect(BCC.findExe('sh')).toMatch(/\/sh$/);
   expect(BCC.findLibrary('c')).toMatch(/libc\.so/);
+  expect(BCC.getUserFunctions('c', '^fopen$')).toEqual(new Set(['fopen']));
+  expect(BCC.getUserFunctionsAndAddresses('c', '^fopen$').map(([, address]) => address)).toEqual(
+    expect.arrayContaining([...BCC.getUserAddresses('c', '^fopen$')]),
+  );
+  using b = new BCC('int f(void *ctx) { return 0; }');
+  expect(b.fixSyscallFnname('sys_sync')).toBe(b.getSyscallFnname('sync'));
   expect(BCC.ksymname('ksys_sync') > 0n || BCC.ksymname('__x64_sys_sync') > 0n).toBe(true);
   expect(BCC.kernelStructHasField('task_struct', 'pid')).toBe(true);
   expect(BCC.supportKfunc()).toBe(kernelHas('kfunc'));
