@@ -10,9 +10,15 @@ export interface Limits {
   readonly signal: AbortSignal;
 }
 
-const { values } = parseArgs({ options: { count: { type: 'string' }, duration: { type: 'string' } } });
+const { values, positionals } = parseArgs({
+  options: { count: { type: 'string' }, duration: { type: 'string' } },
+  allowPositionals: true,
+});
 const count = positive('count', values.count);
 const seconds = positive('duration', values.duration);
+
+/** What else stands on the command line: a pid, a file. */
+export const operands: readonly string[] = positionals;
 
 function positive(name: string, text: string | undefined): number {
   if (text === undefined) return Number.POSITIVE_INFINITY;
