@@ -40,6 +40,9 @@ export function attachFunc(program: AttachableProgram, target: FuncTarget, attac
   return new OwnedLink(typeName(attachType).toLowerCase(), held.name, program.name, () => {
     try {
       detach(program, held, attachType);
+    } catch (error) {
+      // detachFunc() has been before us.
+      if ((error as AttachError).code !== 'ERR_BCC_NOT_ATTACHED') throw error;
     } finally {
       held.close();
     }
