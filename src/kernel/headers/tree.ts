@@ -8,7 +8,7 @@ import { isKnownHeader, knownHeaders, leadsTo, OWN_HEADERS } from './known';
 import { type Declared, declarations, includes, stripComments, words } from './scan';
 import { Catalogue, select } from './select';
 import { privateFolder, prune, readFolder, sha256, touch, writeFolder } from './store';
-import { splitBtfDump, splitOwnHeader, type Unit } from './units';
+import { readUnits, splitBtfDump, splitOwnHeader, type Unit } from './units';
 
 /*
  * A kernel source tree, as libbcc wants one, made from BTF. There are two layers in the cache:
@@ -389,7 +389,7 @@ function makeProgram(
   sources: Sources,
   kernel: { read(name: string): string },
 ): string {
-  const types = splitBtfDump(kernel.read('types.h'));
+  const types = readUnits(kernel.read('types.h'));
   const own: Unit[] = [];
   for (const [file, text] of sources.own) own.push(...splitOwnHeader(text, file, types.length + own.length));
   const config = splitOwnHeader(kernel.read('config.h'), 'config.h');

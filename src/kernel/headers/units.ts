@@ -74,27 +74,37 @@ function endLongRuns(text: string): string {
 }
 const RUN_END = '\tchar: 0;';
 
-/** Splits libbpf's C dump of a BTF blob into units. Forward declarations are dropped: they are made again where needed. */
-export function splitBtfDump(dump: string, order = 0): Unit[] {
+/** Splits libbpf's C dump of a BTF blob into units, mended for libbcc. Forward declarations are made again where needed. */
+export function splitBtfDump(dump: string): Unit[] {
+  return splitTypes(dump, (text, kind, tag) => {
+    const plain = text.replace(/ ?__attribute__\(\((?:btf_type_tag\("[^"]*"\)|preserve_access_index)\)\)/g, '');
+    const packed = kind === 'struct' && PACKED.has(tag) && plain.endsWith('\n};');
+    return endLongRuns(packed ? `${plain.slice(0, -1)} __attribute__((packed));` : plain);
+  });
+}
+
+/** The units again, from their texts joined by empty lines. */
+export function readUnits(text: string): Unit[] {
+  return splitTypes(text, (unit) => unit);
+}
+
+function splitTypes(dump: string, mend: (text: string, kind: UnitKind, tag: string) => string): Unit[] {
   const units: Unit[] = [];
   for (const chunk of dump.split('\n\n')) {
-    const text = chunk.trim();
-    if (!text.endsWith(';')) continue;
-    const head = /^(struct|union|enum|typedef)\b\s*(\w*)/.exec(text);
+    const whole = chunk.trim();
+    if (!whole.endsWith(';')) continue;
+    const head = /^(struct|union|enum|typedef) (\w*)/.exec(whole);
     if (!head) continue;
     const kind = head[1] as UnitKind;
-    if ((kind === 'struct' || kind === 'union') && /^\w+ \w+;$/.test(text)) continue;
-    let clean = endLongRuns(text).replace(
-      / ?__attribute__\(\((?:btf_type_tag\("[^"]*"\)|preserve_access_index)\)\)/g,
-      '',
-    );
-    if (kind === 'struct' && PACKED.has(head[2]!) && clean.endsWith('\n};')) {
-      clean = `${clean.slice(0, -1)} __attribute__((packed));`;
-    }
-    const unit: Unit = { kind, order: order++, text: clean, tag: kind === 'typedef' ? '' : head[2]!, names: [] };
-    if (kind === 'typedef') unit.names.push(typedefName(clean));
-    for (const body of clean.matchAll(/\benum\b[^{;]*\{([^}]*)\}/g)) {
-      for (const item of body[1]!.matchAll(/(\w+)\s*=/g)) unit.names.push(item[1]!);
+    const isForward = whole.length === head[0].length + 1;
+    if (isForward && (kind === 'struct' || kind === 'union')) continue;
+    const text = mend(whole, kind, head[2]!);
+    const unit: Unit = { kind, order: units.length, text, tag: kind === 'typedef' ? '' : head[2]!, names: [] };
+    if (kind === 'typedef') unit.names.push(typedefName(text));
+    if (text.includes('enum ') && text.includes(' = ')) {
+      for (const body of text.matchAll(/\benum\b[^{;]*\{([^}]*)\}/g)) {
+        for (const item of body[1]!.matchAll(/(\w+) =/g)) unit.names.push(item[1]!);
+      }
     }
     units.push(unit);
   }
