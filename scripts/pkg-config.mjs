@@ -23,7 +23,7 @@ export class MissingLibrary extends Error {}
 
 function query(...args) {
   const program = process.env.PKG_CONFIG || 'pkg-config';
-  const { error, status, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8' });
+  const { error, status, stdout } = spawnSync(program, args, { encoding: 'utf8' });
   if (error) throw new MissingLibrary([`${program} was not found; it comes with`, ...REMEDY].join('\n'));
   return { ok: status === 0, text: stdout.trim() };
 }

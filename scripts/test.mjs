@@ -51,7 +51,7 @@ function addReport(part, file) {
       if (status === 'passed') total.passed++;
       else if (status === 'failed') fail(where, fullName);
       else {
-        const [, name, reason] = /^(.*?) ?\[skipped: ([^\]]*)\]/.exec(fullName) ?? [, fullName, 'no reason given'];
+        const [, name, reason] = /^(.*?) ?\[skipped: ([^\]]*)\]/.exec(fullName) ?? ['', fullName, 'no reason given'];
         skip(where, name, reason);
       }
     }

@@ -3,7 +3,6 @@ import { AttachError, UnsupportedError } from '../errors';
 import { processMappings, processStart } from '../kernel/processes';
 import { releaseAll } from '../release';
 import type { USDT, USDTAttachment } from '../usdt';
-import {} from './failure';
 import { prefersMulti, supportsRefCtrOffset, type UprobePlan, uprobeEventName } from './uprobe';
 
 /** One enabled probe in one file: `attachUprobes(program of fnName, plan)` attaches it. */

@@ -278,7 +278,7 @@ const EXPLANATIONS: readonly Explanation[] = [
     hint: ([, name]) => includeHint(name!),
   },
   {
-    pattern: /redefinition of '([^']+)'[^]*?\n(?!\/virtual\/main\.c)\S+: note: previous definition/,
+    pattern: /redefinition of '([^']+)'[\s\S]*?\n(?!\/virtual\/main\.c)\S+: note: previous definition/,
     hint: ([, name]) => `the kernel's headers define ${name} too: give yours another name`,
   },
 ];

@@ -254,7 +254,7 @@ const EXPLANATIONS: readonly Explanation[] = [
   },
   {
     pattern:
-      /invalid (?:read|write|indirect access|zero-size read)[^]*?(?:from|to) stack R\d+ off=(-?\d+) size=(\d+)|invalid stack (?:type|off)[^]*?off[= ](-?\d+)/,
+      /invalid (?:read|write|indirect access|zero-size read)[\s\S]*?(?:from|to) stack R\d+ off=(-?\d+) size=(\d+)|invalid stack (?:type|off)[\s\S]*?off[= ](-?\d+)/,
     code: 'ERR_BCC_STACK_BOUNDS',
     message: ([, off]) => `it goes outside the 512 bytes of the stack${off ? ` (to ${off})` : ''}`,
     hint: () => STACK_HINT,
@@ -428,7 +428,7 @@ const EXPLANATIONS: readonly Explanation[] = [
   },
   {
     pattern:
-      /(?:At program exit|R0 has|the register R0 has)[^]*?(?:should have been|to be) in ([^\n]*)|At program exit the register R0 has ([^\n]*)/,
+      /(?:At program exit|R0 has|the register R0 has)[\s\S]*?(?:should have been|to be) in ([^\n]*)|At program exit the register R0 has ([^\n]*)/,
     code: 'ERR_BCC_RETURN_VALUE',
     message: (match, context) => `${kindOf(context)} must return a value in ${match[1] ?? 'the range of its hook'}`,
     hint: () =>

@@ -44,11 +44,10 @@ export type AnyTable<K = Untyped, L = Untyped> = KeyedTable<K, L> &
   Pick<ProgArrayTable, 'set'> &
   Pick<MapInMapHashTable<K>, 'getId'> &
   Pick<RingBufferTable, Exclude<keyof RingBufferTable, keyof Table>> &
-  Pick<
-    PerfEventArrayTable,
-    Exclude<keyof PerfEventArrayTable, keyof Table>
-  > & // Where the types are not told, TypeScript may take `for await` for `for`: then events must not pass for [key, leaf].
-  { [Symbol.iterator](): IterableIterator<0 extends 1 & K ? Untyped : [K, L]> };
+  Pick<PerfEventArrayTable, Exclude<keyof PerfEventArrayTable, keyof Table>> & {
+    // Where the types are not told, TypeScript may take `for await` for `for`: then events must not pass for [key, leaf].
+    [Symbol.iterator](): IterableIterator<0 extends 1 & K ? Untyped : [K, L]>;
+  };
 
 type Make = (spec: TableSpec, options: TableOptions) => Table;
 

@@ -198,7 +198,10 @@ describe('whatever the bytes are', () => {
   it('there is a line for each instruction', () => {
     let seed = 12345;
     const bytes = Buffer.from(
-      Array.from({ length: 8 * 5000 }, () => (seed = (seed * 1103515245 + 12345) >>> 0) >>> 24),
+      Array.from({ length: 8 * 5000 }, () => {
+        seed = (seed * 1103515245 + 12345) >>> 0;
+        return seed >>> 24;
+      }),
     );
     expect(disassemble(bytes).split('\n')).toHaveLength(5000);
   });
