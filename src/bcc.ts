@@ -232,6 +232,7 @@ export class BCC implements Disposable {
     return this.program.warnings;
   }
 
+  /** Whether {@link close} has been called. */
   get closed(): boolean {
     return this.#module.closed;
   }
@@ -363,11 +364,13 @@ export class BCC implements Disposable {
     return this;
   }
 
+  /** Detaches from a kernel function: all functions of the program, or `fnName` alone. */
   detachKprobe({ event, fnName }: { event: string; fnName?: string }): this {
     this.#registry.detach(['kprobe'], event, { fnName });
     return this;
   }
 
+  /** As {@link detachKprobe}, from the function's return. */
   detachKretprobe({ event, fnName }: { event: string; fnName?: string }): this {
     this.#registry.detach(['kretprobe'], event, { fnName });
     return this;
@@ -379,6 +382,7 @@ export class BCC implements Disposable {
     return this;
   }
 
+  /** Detaches one function by BCC's name for the event: see {@link detachKprobeEvent}. */
   detachKprobeEventByFn(evName: string, fnName: string): this {
     this.#registry.detach(ANY_KPROBE, evName, { nameOf: kprobeNameOf, fnName });
     return this;
@@ -396,6 +400,7 @@ export class BCC implements Disposable {
     return this.#attachUprobe('uprobe', options);
   }
 
+  /** Runs a function where a function of a program or library returns: see {@link UprobeOptions}. */
   attachUretprobe(options: Omit<UprobeOptions, 'symOff'> & { fnName?: string }): this {
     return this.#attachUprobe('uretprobe', options);
   }
@@ -414,10 +419,12 @@ export class BCC implements Disposable {
     this.#registry.add(link, { names: () => link.events, label, leave: (event) => link.detachEvent(event) });
   }
 
+  /** Detaches what {@link attachUprobe} attached with the same options; without `fnName`, all functions there. */
   detachUprobe(options: UprobeOptions & { fnName?: string }): this {
     return this.#detachUprobe('uprobe', options);
   }
 
+  /** Detaches what {@link attachUretprobe} attached with the same options. */
   detachUretprobe(options: UprobeOptions & { fnName?: string }): this {
     return this.#detachUprobe('uretprobe', options);
   }
@@ -463,11 +470,13 @@ export class BCC implements Disposable {
     return this;
   }
 
+  /** Detaches from the tracepoint `tp`. */
   detachTracepoint({ tp }: { tp: string }): this {
     this.#registry.detach(ANY_TRACEPOINT, tp);
     return this;
   }
 
+  /** Tracepoints that are open. */
   numOpenTracepoints(): number {
     return this.#registry.count(ANY_TRACEPOINT);
   }
@@ -479,6 +488,7 @@ export class BCC implements Disposable {
     return this;
   }
 
+  /** Detaches from the raw tracepoint `tp`. */
   detachRawTracepoint({ tp }: { tp: string }): this {
     this.#registry.detach(['raw_tracepoint'], tp);
     return this;
@@ -506,18 +516,22 @@ export class BCC implements Disposable {
     return this.#attachTrampoline('lsm', fnName);
   }
 
+  /** Detaches what {@link attachKfunc} attached. */
   detachKfunc({ fnName }: { fnName: string }): this {
     return this.#detachTrampoline('kfunc', fnName);
   }
 
+  /** Detaches what {@link attachKretfunc} attached. */
   detachKretfunc({ fnName }: { fnName: string }): this {
     return this.#detachTrampoline('kretfunc', fnName);
   }
 
+  /** Detaches what {@link attachFmodRet} attached. */
   detachFmodRet({ fnName }: { fnName: string }): this {
     return this.#detachTrampoline('kmod_ret', fnName);
   }
 
+  /** Detaches what {@link attachLsm} attached. */
   detachLsm({ fnName }: { fnName: string }): this {
     return this.#detachTrampoline('lsm', fnName);
   }
@@ -551,6 +565,7 @@ export class BCC implements Disposable {
     return this;
   }
 
+  /** As {@link attachPerfEvent}, by a whole `perf_event_attr`: see {@link RawPerfEventOptions}. */
   attachPerfEventRaw({ fnName, ...options }: RawPerfEventOptions & { fnName: string }): this {
     const fn = this.loadFunc(requireName(fnName, 'fnName'), BPFProgType.PERF_EVENT);
     const { type, config } = perfEventIdentity(options.attr);
@@ -558,6 +573,7 @@ export class BCC implements Disposable {
     return this;
   }
 
+  /** Detaches from the counter of that type and configuration. */
   detachPerfEvent({ evType, evConfig }: { evType: number; evConfig: number | bigint }): this {
     this.#registry.detach(['perf_event'], perfEventKey(evType, evConfig));
     return this;
@@ -599,6 +615,7 @@ export class BCC implements Disposable {
     fn.own(attachFunc(fn, attachableFd, attachType, flags), `${attachType} ${attachableFd}`);
   }
 
+  /** Detaches what {@link attachFunc} attached, or another process did. */
   static detachFunc(fn: BPFFunction, attachableFd: FuncTarget, attachType: number): void {
     if (!fn.detachOwn(`${attachType} ${attachableFd}`)) detachFunc(fn, attachableFd, attachType);
   }
@@ -630,6 +647,7 @@ export class BCC implements Disposable {
     return this.#perfBuffers.poll(timeout);
   }
 
+  /** Runs the callbacks for what is in the perf buffers now, whether or not the kernel has signalled it. */
   perfBufferConsume(): number {
     return this.#perfBuffers.consume();
   }
@@ -682,6 +700,7 @@ export class BCC implements Disposable {
 
   // Names, symbols, features
 
+  /** What this kernel puts before a system call's name: `__x64_sys_`. */
   getSyscallPrefix(): string {
     return getSyscallPrefix();
   }
@@ -691,6 +710,7 @@ export class BCC implements Disposable {
     return getSyscallFnname(requireName(name, 'name'));
   }
 
+  /** A system call's function under another kernel's prefix (`sys_clone`) as this kernel names it; other names stay. */
   fixSyscallFnname(name: string): string {
     return fixSyscallFnname(requireName(name, 'name'));
   }

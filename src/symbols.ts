@@ -21,6 +21,7 @@ export interface ResolvedSymbol {
   module: string | undefined;
 }
 
+/** How an address of the kernel is written. */
 export interface SymbolTextOptions {
   /** Appends ` [module]`, the last part of its path. */
   showModule?: boolean;
@@ -28,6 +29,7 @@ export interface SymbolTextOptions {
   showOffset?: boolean;
 }
 
+/** How an address of a process is written. */
 export interface UserSymbolTextOptions extends SymbolTextOptions {
   /** C++ names as a person writes them; true where it is not given. */
   demangle?: boolean;
@@ -106,6 +108,7 @@ export class SymbolCache {
     return this.#process?.current ?? true;
   }
 
+  /** Releases what is held of the process. Harmless when repeated. */
   close(): void {
     this.#closed = true;
     this.#process?.close();

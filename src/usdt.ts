@@ -25,6 +25,7 @@ import { runtime } from './native';
  * ERR_BCC_NOT_ELF, ERR_BCC_LIBRARY.
  */
 
+/** Whose probes: of a process, of a file, or of a file in a process. */
 export interface USDTOptions {
   /** The probes of all files that a process has mapped; with `path`, those of that file, in that process only. */
   pid?: number;
@@ -32,6 +33,7 @@ export interface USDTOptions {
   path?: string;
 }
 
+/** A probe, and the function that runs there. */
 export interface EnableProbe {
   /** `name`, or `provider:name` where several providers have a probe of that name. */
   probe: string;
@@ -93,14 +95,17 @@ export class USDTProbeLocation {
     return this.place.address;
   }
 
+  /** The file that holds this place. */
   get binPath(): string {
     return this.place.file.path;
   }
 
+  /** How many arguments the probe passes here. */
   get numArguments(): number {
     return this.place.operands.length;
   }
 
+  /** Argument `index`, from 0. */
   getArgument(index: number): USDTProbeArgument {
     return new USDTProbeArgument(at(this.place.operands, index, `${this.probe.shortName()} has arguments`));
   }
@@ -147,6 +152,7 @@ export class USDTProbe {
     return `${this.provider}:${this.name}`;
   }
 
+  /** Place `index` of the probe, from 0. */
   getLocation(index: number): USDTProbeLocation {
     return new USDTProbeLocation(this, index, at(this.#places, index, `${this.shortName()} has locations`));
   }

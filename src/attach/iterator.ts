@@ -88,6 +88,7 @@ export class IteratorLink extends OwnedLink implements Iterable<string> {
     }
   }
 
+  /** Detaches: the iterator cannot be read any more. Harmless when repeated. */
   close(): void {
     this.detach();
   }

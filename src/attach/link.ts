@@ -15,6 +15,7 @@ export interface Link {
   /** The BPF function. */
   readonly fnName: string;
   readonly attached: boolean;
+  /** Takes the function off its hook. Harmless when repeated. */
   detach(): void;
 }
 

@@ -16,6 +16,7 @@ import { openProgramEvent } from './tracing-event';
  * ERR_BCC_PERF_EVENT_UNSUPPORTED   this machine cannot count that event (hardware counters in most virtual machines)
  */
 
+/** Which counter runs the function, how often, and on what: one process, one CPU, or everything. */
 export interface PerfEventOptions {
   /** A value of PerfType. */
   evType: number;
@@ -32,6 +33,7 @@ export interface PerfEventOptions {
   groupFd?: number;
 }
 
+/** As {@link PerfEventOptions}, with the whole `perf_event_attr` given by the caller. */
 export interface RawPerfEventOptions {
   /** `struct perf_event_attr`, as bytes or by its fields. */
   attr: Uint8Array | PerfEventAttr;

@@ -11,8 +11,10 @@ import { interfaceIndex } from './network-interface';
  * Codes of errors: ERR_BCC_INTERFACE_NOT_FOUND, ERR_BCC_TC_UNSUPPORTED, ERR_BCC_ALREADY_ATTACHED.
  */
 
+/** Packets that come in through an interface, or those that leave by it. */
 export type TcDirection = 'ingress' | 'egress';
 
+/** Where a traffic-control program goes: an interface and a direction. */
 export interface TcOptions {
   dev: string;
   direction: TcDirection;

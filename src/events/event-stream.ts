@@ -23,6 +23,7 @@ import { type RecordSource, RecordStream, type RecordStreamOptions, type StreamR
  */
 export type OverflowPolicy = 'block' | 'drop-oldest' | 'drop-newest';
 
+/** How a stream of events treats what it cannot deliver at once. */
 export interface EventStreamOptions extends RecordStreamOptions {
   /** Events held outside the kernel, at most; 65,536 by default. */
   maxBuffered?: number;

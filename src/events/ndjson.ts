@@ -16,6 +16,7 @@ import { Loss } from './loss';
  * which jq and Python read exactly), bytes are hexadecimal strings, and such numbers are null.
  */
 
+/** How values become lines of JSON. */
 export interface NdjsonOptions {
   /** Write what other programs read most easily, giving up the way back. */
   plain?: boolean;

@@ -27,6 +27,7 @@ export interface RecordSource {
   release(): void;
 }
 
+/** What every stream may be told. */
 export interface RecordStreamOptions {
   /** Ends the stream when it is aborted: a pending `next()` is answered with `done`, as after `close()`. */
   signal?: AbortSignal;
@@ -102,6 +103,7 @@ export abstract class RecordStream<T> implements AsyncIterableIterator<T, undefi
     else this.#signal?.addEventListener('abort', this.#onAbort, { once: true });
   }
 
+  /** Whether the stream has ended. */
   get closed(): boolean {
     return this.#closed;
   }
@@ -117,6 +119,7 @@ export abstract class RecordStream<T> implements AsyncIterableIterator<T, undefi
     };
   }
 
+  /** The next value, when it comes; `done` once the stream is closed. */
   next(): Promise<IteratorResult<T, undefined>> {
     if (this.#waiters.length === 0) {
       try {

@@ -16,11 +16,13 @@ export type TraceFields = [task: string, pid: number, cpu: number, flags: string
 /** What `traceFields({ nonblocking: true })` returns where no line is there. */
 export type NoTraceFields = [undefined, undefined, undefined, undefined, undefined, undefined];
 
+/** What reading one line may be told. */
 export interface TraceReadOptions {
   /** Return at once where there is no line. */
   nonblocking?: boolean;
 }
 
+/** What reading lines as they come may be told. */
 export interface TraceOptions {
   /** Ends the lines when it is aborted. */
   signal?: AbortSignal;
@@ -57,6 +59,7 @@ export function formatTraceFields(fmt: string, fields: TraceFields): string {
 
 const CHUNK_BYTES = 64 * 1024;
 
+/** The kernel's trace_pipe, where bpf_trace_printk of every program writes. A line read is gone for all other readers. */
 export class TracePipe {
   #fd: number | undefined;
   #nonblocking = false;

@@ -42,6 +42,7 @@ export interface Histogram {
   buckets: HistogramBucket[];
 }
 
+/** Powers of two, or one bucket for each slot. */
 export type HistogramScale = 'log2' | 'linear';
 
 /** The counts of one section by slot. */

@@ -22,6 +22,7 @@ import { Errno, notSupported, tableError, wrongValue } from './table-error';
 /** How an update treats what is there: `any` writes either way, `noexist` only a new key, `exist` only a present one. */
 export type UpdateMode = 'any' | 'noexist' | 'exist';
 
+/** How `set` treats what is there. */
 export interface SetOptions {
   /** A mode, or BPF_* update flags as bits ({@link BPFUpdateFlag}); 'any' by default. */
   flags?: UpdateMode | number;
@@ -250,12 +251,14 @@ export abstract class KeyedTable<K = Untyped, L = Untyped> extends Table {
     return sprintf(this.leafLayout, target);
   }
 
+  /** The key that a text of {@link keySprintf} tells. */
   keyScanf(text: string): K {
     const target = new ByteSource(new Uint8Array(this.keySize));
     sscanf(this.keyLayout, text, target);
     return this.decodeKey(target, 0);
   }
 
+  /** The leaf that a text of {@link leafSprintf} tells. */
   leafScanf(text: string): unknown {
     const target = new ByteSource(new Uint8Array(this.leafSize));
     sscanf(this.leafLayout, text, target);

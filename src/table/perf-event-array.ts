@@ -17,6 +17,7 @@ import { tableError } from './table-error';
 /** Called for each event; `data` is valid during the call only, and may end with a few bytes of padding. */
 export type PerfBufferCallback = (cpu: number, data: Buffer, size: number) => void;
 
+/** How large the perf buffers are, and when they wake the reader. */
 export interface PerfRingOptions {
   /** Pages of 4 KiB (on most machines) for each CPU, a power of two; 8 by default. */
   pageCnt?: number;
@@ -24,11 +25,13 @@ export interface PerfRingOptions {
   wakeupEvents?: number;
 }
 
+/** What `openPerfBuffer` may be told. */
 export interface PerfBufferOptions extends PerfRingOptions {
   /** Called with the number of events that the kernel had no room for, in its place among the events of that CPU. */
   lostCb?: (count: number) => void;
 }
 
+/** What `events()` of a perf buffer may be told. */
 export interface PerfEventStreamOptions extends EventStreamOptions, PerfRingOptions, EventTypeOptions {
   /** The field (a clock) by which events of different CPUs are merged; without it each CPU's come in order, batch by batch. */
   orderBy?: string;

@@ -64,6 +64,7 @@ export class QueueStackTable<L = Untyped> extends Table {
     return sprintf(this.leafLayout, target);
   }
 
+  /** The leaf that a text of {@link leafSprintf} tells. */
   leafScanf(text: string): L {
     const target = new ByteSource(new Uint8Array(this.leafSize));
     sscanf(this.leafLayout, text, target);
