@@ -9,7 +9,7 @@ import {
 } from '../../src/attach/kprobe';
 import { BPFAttachType, BPFProgType } from '../../src/constants';
 import { getKprobeFunctions, getSyscallFnname } from '../../src/kernel/probe-functions';
-import { listProbeEvents, probeEventProfile } from '../../src/kernel/tracefs';
+import { listProbeEvents, probeEventProfile, writeProbeEvents } from '../../src/kernel/tracefs';
 import { describeIf, itIf, kernelHas, requireRoot } from '../helpers';
 import { Counter } from '../helpers/asm';
 
@@ -166,6 +166,45 @@ describeIf(['kprobes', 'tracefs', 'runtime'], 'kprobes', () => {
       return set;
     });
     expect(ourEvents()).toEqual(before);
+  });
+
+  it('on many functions are attached one by one where the kernel makes no events', () => {
+    jest.isolateModules(() => {
+      jest.doMock('../../src/kernel/tracefs', () => ({
+        ...jest.requireActual('../../src/kernel/tracefs'),
+        hasProbeEvents: () => false,
+      }));
+      const isolated = require('../../src/attach/kprobe') as typeof import('../../src/attach/kprobe');
+      const counter = new Counter(KPROBE);
+      behavesAsSet(counter, (symbols) => {
+        const set = isolated.attachKprobes(counter.program, symbols);
+        expect(set.method).toBe('one-by-one');
+        return set;
+      });
+    });
+    jest.dontMock('../../src/kernel/tracefs');
+  });
+
+  it('sweep events whose makers were killed, and no others', () => {
+    const events = [
+      `p:tsbcc/p4194305_00000000_0 ${event}`,
+      `p:tsbcc/p${process.ppid}_00000000_0 ${event}`,
+      `p:others/p4194305_00000000_0 ${event}`,
+    ];
+    const refused: number[] = [];
+    writeProbeEvents('kprobe', events, (_line, errno) => refused.push(errno));
+    expect(refused).toEqual([0, 0, 0]);
+    jest.isolateModules(() => {
+      const fresh = require('../../src/attach/kprobe') as typeof import('../../src/attach/kprobe');
+      const counter = new Counter(KPROBE);
+      fresh.attachKprobe(counter.program, { event, kind: 'kretprobe', maxactive: 4 }).detach();
+      counter.close();
+    });
+    const left = listProbeEvents('kprobe');
+    expect(left).toEqual(expect.arrayContaining(events.slice(1)));
+    expect(left).not.toContain(events[0]);
+    const removals = events.slice(1).map((line) => `-:${line.slice(2, line.indexOf(' '))}`);
+    writeProbeEvents('kprobe', removals, () => {});
   });
 
   itIf('fprobe', 'on many functions share one multi-kprobe link', () => {
