@@ -1,4 +1,4 @@
-/* tsbcc's side of bench/tables.mjs: prints nanoseconds per element of every round, as one line of JSON. */
+/* tsbcc's side of bench/tables.mjs: prints nanoseconds per element of every round, and the kernel's part, as JSON. */
 import { BCC } from '../../lib/index.js';
 
 const { text, elements, rounds, clock } = JSON.parse(process.argv[2]);
@@ -46,19 +46,19 @@ const works = {
   },
 };
 
-/** Nanoseconds: of the clock, or of this process's work on all CPUs, the garbage collector's threads among it. */
+/** Nanoseconds: of the clock or of this process's work (the garbage collector's threads among it), and the kernel's part. */
 function now() {
-  if (clock === 'wall') return Number(process.hrtime.bigint());
   const { user, system } = process.cpuUsage();
-  return (user + system) * 1000;
+  const total = clock === 'wall' ? Number(process.hrtime.bigint()) : (user + system) * 1000;
+  return [total, system * 1000];
 }
 
 const results = Object.fromEntries(Object.keys(works).map((name) => [name, []]));
 for (let round = 0; round < rounds; round++)
   for (const [name, work] of Object.entries(works)) {
-    const start = now();
+    const before = now();
     work();
-    results[name].push((now() - start) / elements);
+    results[name].push(now().map((ns, i) => (ns - before[i]) / elements));
   }
 console.log(JSON.stringify(results));
 b.close();
