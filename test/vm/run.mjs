@@ -49,6 +49,9 @@ function prefixed(kernel) {
   });
 }
 
+const ending = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => ending.abort());
+
 /** @returns {Promise<boolean>} whether the tests ran and passed */
 async function testOn(kernel) {
   const report = join(reports, `vm-${kernel}.json`);
@@ -66,6 +69,7 @@ async function testOn(kernel) {
       headers: true,
       shares: [reports],
       timeout: Number(values.timeout),
+      signal: ending.signal,
       progress: say,
       // jest says on stdout, as JSON, what it leaves in the file.
       stdout: new Writable({ write: (_chunk, _encoding, callback) => callback() }),
