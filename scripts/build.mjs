@@ -55,21 +55,24 @@ function removeOrphans(from, to) {
   }
 }
 
-function compile({ name, project, from, to, also = [] }) {
+/** `trees`: folders of sources, each with the folder that its output goes to. */
+function compile({ name, project, trees, also = [] }) {
   const stampFile = at('build', `${name}.stamp`);
-  const stamp = digest([...sources(from, ['.ts']), ...also, at(project), at('tsconfig.json'), at('package-lock.json')]);
-  if (existsSync(to) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp) return;
+  const written = trees.flatMap(([from]) => sources(from, ['.ts']));
+  const stamp = digest([...written, ...also, at(project), at('tsconfig.json'), at('package-lock.json')]);
+  const present = trees.every(([, to]) => existsSync(to));
+  if (present && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp) return;
   const tsc = createRequire(at('package.json')).resolve('typescript/bin/tsc');
   mkdirSync(at('build'), { recursive: true });
   const info = at('build', `${name}.tsbuildinfo`);
   // With the record of an earlier build, tsc would not write again what somebody has removed.
-  if (!existsSync(to)) rmSync(info, { force: true });
+  if (!present) rmSync(info, { force: true });
   run(
     process.execPath,
     [tsc, '-p', project, '--incremental', '--tsBuildInfoFile', info],
-    `compiling ${path.relative(root, from)}/`,
+    `compiling ${trees.map(([from]) => `${path.relative(root, from)}/`).join(' and ')}`,
   );
-  removeOrphans(from, to);
+  for (const [from, to] of trees) removeOrphans(from, to);
   writeFileSync(stampFile, stamp);
 }
 
@@ -86,11 +89,13 @@ try {
   console.error(`tsbcc: ${error.message}`);
   process.exit(1);
 }
-compile({ name: 'lib', project: 'tsconfig.build.json', from: at('src'), to: at('lib') });
+compile({ name: 'lib', project: 'tsconfig.build.json', trees: [[at('src'), at('lib')]] });
 compile({
   name: 'examples',
   project: 'tsconfig.examples.json',
-  from: at('examples'),
-  to: at('build', 'examples'),
+  trees: [
+    [at('examples'), at('build', 'examples')],
+    [at('docs', 'tutorial', 'answers'), at('build', 'docs', 'tutorial', 'answers')],
+  ],
   also: sources(at('lib'), ['.d.ts']),
 });
