@@ -55,16 +55,14 @@ PerfRing::PerfRing(Napi::Env env, UniqueFd map, uint32_t cpu, UniqueFd event, bo
       tellsLost_(tellsLost),
       size_(size),
       mapping_(env, page + size, PROT_READ | PROT_WRITE, event_.get(), 0),
-      data_(mapping_.data() + page) {
+      data_(mapping_.data() + page) {}
+
+void PerfRing::Begin(Napi::Env env) {
   int value = event_.get();
   int err = bpf_map_update_elem(map_.get(), &cpu_, &value, BPF_ANY);
   if (err != 0) ThrowErrno(env, err, "bpf(BPF_MAP_UPDATE_ELEM)");
   inMap_ = true;
-  if (ioctl(event_.get(), PERF_EVENT_IOC_ENABLE, 0) != 0) {
-    err = errno;
-    bpf_map_delete_elem(map_.get(), &cpu_);
-    ThrowErrno(env, err, "ioctl(PERF_EVENT_IOC_ENABLE)");
-  }
+  if (ioctl(event_.get(), PERF_EVENT_IOC_ENABLE, 0) != 0) ThrowErrno(env, errno, "ioctl(PERF_EVENT_IOC_ENABLE)");
 }
 
 PerfRing::~PerfRing() {

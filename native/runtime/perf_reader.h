@@ -11,6 +11,8 @@ class PerfRing {
   static std::unique_ptr<PerfRing> Open(const Napi::CallbackInfo& info);
 
   int fd() const { return event_.get(); }
+  /// Puts the ring into the map and lets it fill.
+  void Begin(Napi::Env env);
   void Drain(Napi::Env env, RecordWriter& writer);
   uint64_t Available() const;
   /// Asks the kernel what was lost and not told yet (Linux 6.0; 0 before). Interrupts the ring's CPU for a moment.

@@ -110,8 +110,9 @@ class RecordWriter {
 inline constexpr uint64_t kPublishStep = 64 * 1024;
 
 /**
- * Several rings of one kind behind one epoll descriptor. `Ring` supplies `Open(info)`, `fd()`, `Drain(env, writer)`,
- * `Available()` and `TakeLost()`, and releases what it holds in its destructor.
+ * Several rings of one kind behind one epoll descriptor. `Ring` supplies `Open(info)`, `fd()`, `Begin(env)`,
+ * `Drain(env, writer)`, `Available()` and `TakeLost()`, and releases what it holds in its destructor. Events may come
+ * from Begin() on: a perf event tells its readiness once, and epoll's registration asks for it without passing it on.
  */
 template <class Ring>
 class RecordReader : public Napi::ObjectWrap<RecordReader<Ring>> {
@@ -149,6 +150,8 @@ class RecordReader : public Napi::ObjectWrap<RecordReader<Ring>> {
     interest.events = EPOLLIN;
     interest.data.u64 = rings_.size();
     if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, ring->fd(), &interest) != 0) ThrowErrno(env, errno, "epoll_ctl");
+    // A ring that is not kept takes its descriptor, and with it the interest, away.
+    ring->Begin(env);
     rings_.push_back(std::move(ring));
     return Napi::Number::New(env, rings_.size() - 1);
   }

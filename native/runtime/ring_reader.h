@@ -11,6 +11,7 @@ class BpfRing {
   static std::unique_ptr<BpfRing> Open(const Napi::CallbackInfo& info);
 
   int fd() const { return map_.get(); }
+  void Begin(Napi::Env) {}
   void Drain(Napi::Env env, RecordWriter& writer);
   uint64_t Available() const;
   /// The kernel does not count what did not fit.

@@ -151,6 +151,7 @@ describe('a stream', () => {
     const stream = table.events({ wakeupEvents: 50, pageCnt: 8 });
     let answered = false;
     const next = stream.next().then(() => (answered = true));
+    await turn(5);
     program.run(5);
     await turn(20);
     expect(answered).toBe(false);
