@@ -16,6 +16,7 @@ const limit = limits();
 
 async function main() {
   for await (const line of b.trace({ signal: limit.signal })) {
+    if (line === '') continue; // Linux 5.9 and newer end the line themselves
     console.log(line);
     limit.next();
     if (limit.reached) break;

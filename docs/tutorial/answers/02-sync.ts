@@ -14,6 +14,7 @@ const limit = limits();
 async function main() {
   console.log('Tracing sys_sync()... Ctrl-C to end.');
   for await (const line of b.trace({ signal: limit.signal })) {
+    if (line === '') continue; // Linux 5.9 and newer end the line themselves
     console.log(line);
     limit.next();
     if (limit.reached) break;
