@@ -42,7 +42,7 @@ import {
   uprobeLabel,
 } from './attach/uprobe';
 import { planUsdt } from './attach/usdt';
-import { BPFAttachType, BPFProgType, Debug } from './constants';
+import { BPFAttachType, BPFProgType, Debug, XDPAction, XDPFlags } from './constants';
 import { AttachError, BCCError, ClosedError, didYouMean } from './errors';
 import { PerfManager } from './events/perf-manager';
 import { RingManager } from './events/ring-manager';
@@ -144,6 +144,39 @@ const ANY_TRACEPOINT = ['tracepoint'];
  * Everything it attached and made is undone by `close()`, by `using`, when it is collected, and when the process ends.
  */
 export class BCC implements Disposable {
+  // BCC's class attributes: program types, XDP verdicts and flags
+
+  static readonly SOCKET_FILTER = BPFProgType.SOCKET_FILTER;
+  static readonly KPROBE = BPFProgType.KPROBE;
+  static readonly SCHED_CLS = BPFProgType.SCHED_CLS;
+  static readonly SCHED_ACT = BPFProgType.SCHED_ACT;
+  static readonly TRACEPOINT = BPFProgType.TRACEPOINT;
+  static readonly XDP = BPFProgType.XDP;
+  static readonly PERF_EVENT = BPFProgType.PERF_EVENT;
+  static readonly CGROUP_SKB = BPFProgType.CGROUP_SKB;
+  static readonly CGROUP_SOCK = BPFProgType.CGROUP_SOCK;
+  static readonly LWT_IN = BPFProgType.LWT_IN;
+  static readonly LWT_OUT = BPFProgType.LWT_OUT;
+  static readonly LWT_XMIT = BPFProgType.LWT_XMIT;
+  static readonly SOCK_OPS = BPFProgType.SOCK_OPS;
+  static readonly SK_SKB = BPFProgType.SK_SKB;
+  static readonly CGROUP_DEVICE = BPFProgType.CGROUP_DEVICE;
+  static readonly SK_MSG = BPFProgType.SK_MSG;
+  static readonly RAW_TRACEPOINT = BPFProgType.RAW_TRACEPOINT;
+  static readonly CGROUP_SOCK_ADDR = BPFProgType.CGROUP_SOCK_ADDR;
+  static readonly TRACING = BPFProgType.TRACING;
+  static readonly LSM = BPFProgType.LSM;
+  static readonly XDP_ABORTED = XDPAction.XDP_ABORTED;
+  static readonly XDP_DROP = XDPAction.XDP_DROP;
+  static readonly XDP_PASS = XDPAction.XDP_PASS;
+  static readonly XDP_TX = XDPAction.XDP_TX;
+  static readonly XDP_REDIRECT = XDPAction.XDP_REDIRECT;
+  static readonly XDP_FLAGS_UPDATE_IF_NOEXIST = XDPFlags.UPDATE_IF_NOEXIST;
+  static readonly XDP_FLAGS_SKB_MODE = XDPFlags.SKB_MODE;
+  static readonly XDP_FLAGS_DRV_MODE = XDPFlags.DRV_MODE;
+  static readonly XDP_FLAGS_HW_MODE = XDPFlags.HW_MODE;
+  static readonly XDP_FLAGS_REPLACE = XDPFlags.REPLACE;
+
   readonly #module: ProgramModule;
   readonly #registry = new LinkRegistry();
   readonly #host: ProgramHost;
@@ -303,6 +336,9 @@ export class BCC implements Disposable {
     progType: ProgType,
     { device, attachType }: { device?: string; attachType?: number } = {},
   ): BPFFunction {
+    if (!Number.isInteger(progType) || progType <= 0) {
+      throw new TypeError(`progType must be a value of BPFProgType, not ${inspect(progType)}`);
+    }
     return this.#module.load(funcName, progType, {
       ...(device !== undefined && { ifindex: interfaceIndex(device) }),
       ...(attachType !== undefined && attachType >= 0 && { expectedAttachType: attachType }),

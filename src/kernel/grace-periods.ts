@@ -12,13 +12,15 @@ const KNOB = '/sys/kernel/rcu_expedited';
 const WORTHWHILE = 10;
 
 /**
- * Runs `work`, which waits for about `count` grace periods, with the kernel's own switch for short ones on meanwhile.
+ * Runs `work`, which waits for about `count` grace periods; with TSBCC_RCU_EXPEDITED=1 in the environment the kernel's own
+ * switch for short ones is on meanwhile.
  *
- * The switch is system-wide, so it is left alone for few waits, where it is on already, where it cannot be written, and
- * where TSBCC_RCU_EXPEDITED=0 is set. `rcu_normal` (latency-critical systems) wins over it in the kernel itself.
+ * The switch is system-wide and a process that is killed meanwhile leaves it on, so it is only turned where the user asks
+ * for it, for more than a few waits, and where it is off and can be written. `rcu_normal` (latency-critical systems) wins
+ * over it in the kernel itself.
  */
 export function withShortGracePeriods<T>(count: number, work: () => T): T {
-  if (count < WORTHWHILE || process.env['TSBCC_RCU_EXPEDITED'] === '0' || !turn('0', '1')) return work();
+  if (count < WORTHWHILE || process.env['TSBCC_RCU_EXPEDITED'] !== '1' || !turn('0', '1')) return work();
   try {
     return work();
   } finally {

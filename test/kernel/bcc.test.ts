@@ -200,6 +200,8 @@ it('leaves nothing in the kernel when it is closed', () => {
 it('loads every function at once, and frees what it has of the compiler, which is nothing', () => {
   using b = new BCC('int one(void *ctx) { return 0; }\nint two(void *ctx) { return 0; }');
   expect(b.loadFuncs(BPFProgType.TRACEPOINT).map(({ name }) => name)).toEqual(['one', 'two']);
+  expect(b.loadFunc('one', BCC.KPROBE).type).toBe(BPFProgType.KPROBE);
+  expect(() => b.loadFunc('one', undefined as never)).toThrow(TypeError);
   expect(b.freeBccMemory()).toBe(0);
   expect(readFileSync('/proc/self/maps', 'latin1')).not.toMatch(/libLLVM/);
 });
