@@ -409,7 +409,10 @@ describe('profile', () => {
   let busy: ChildProcess;
   beforeAll(() => {
     const script = 'function spin() { for (;;) Math.sqrt(Math.random()); } spin()';
-    busy = spawn(process.execPath, ['--perf-basic-prof', '--no-turbo-inlining', '-e', script], { stdio: 'ignore' });
+    busy = spawn(process.execPath, ['--perf-basic-prof', '--no-turbo-inlining', '-e', script], {
+      cwd: folder,
+      stdio: 'ignore',
+    });
   });
   afterAll(async () => {
     await stopProcess(busy);
