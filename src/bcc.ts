@@ -182,6 +182,7 @@ export class BCC implements Disposable {
   readonly #host: ProgramHost;
   readonly #tables = new Map<string, AnyTable>();
   readonly #int64: Int64Mode;
+  readonly #parts: Parts;
   #trace: TracePipe | undefined;
 
   /** The tables by name, made when they are first read. A table of one's own can be put in a name's place. */
@@ -214,7 +215,9 @@ export class BCC implements Disposable {
     });
     this.#host = new ProgramHost(this.#module);
     this.tables = this.#describeTables(program);
-    collected.register(this, { module: this.#module, registry: this.#registry, host: this.#host }, this);
+    this.#parts = { module: this.#module, registry: this.#registry, host: this.#host };
+    collected.register(this, this.#parts, this);
+    keepUntilExit(this.#parts);
     try {
       for (const usdt of options.usdtContexts ?? []) this.#attachUsdt(usdt, options.attachUsdtIgnorePid ?? false);
       this.#autoload();
@@ -834,7 +837,7 @@ export class BCC implements Disposable {
     collected.unregister(this);
     this.#tables.clear();
     this.#trace?.close();
-    release({ module: this.#module, registry: this.#registry, host: this.#host });
+    release(this.#parts);
   }
 
   /** BCC's name for {@link close}. */
@@ -865,9 +868,28 @@ interface Parts {
   host: ProgramHost;
 }
 
+/** What is open in this thread. */
+const open = new Set<Parts>();
+
+/**
+ * Most attachments end with their descriptors, and so with the process. XDP, tc and cgroup programs and tracefs events do
+ * not: they are undone when the process ends by itself, by exit() or by an exception. No signal's meaning is changed: a
+ * process that a signal kills leaves those few behind.
+ */
+function keepUntilExit(parts: Parts): void {
+  if (open.size === 0) process.on('exit', releaseOpen);
+  open.add(parts);
+}
+
+function releaseOpen(): void {
+  releaseAll([...open].reverse().map((parts) => () => release(parts)));
+}
+
 /** Hooks first, so that nothing runs any more; then readers; then programs and maps. */
-function release({ module, registry, host }: Parts): void {
-  releaseAll([() => registry.close(), () => host.close(), () => module.close()]);
+function release(parts: Parts): void {
+  open.delete(parts);
+  if (open.size === 0) process.off('exit', releaseOpen);
+  releaseAll([() => parts.registry.close(), () => parts.host.close(), () => parts.module.close()]);
 }
 
 /** A BCC object that nobody holds any more is closed: what it attached must not outlive it. */
