@@ -272,10 +272,19 @@ const EXPLANATIONS: readonly Explanation[] = [
     pattern: /unsupported map type: maps\/(\S+)/,
     hint: ([, name]) => didYouMean(name!, MAP_TYPE_NAMES) ?? `the map types are ${MAP_TYPE_NAMES.join(', ')}`,
   },
-  { pattern: /undeclared identifier '([^']+)'/, hint: ([, name]) => includeHint(name!) },
+  {
+    pattern: /undeclared identifier '([^']+)'/,
+    hint: ([, name], program) =>
+      program?.headers === 'btf' && /^[A-Z][A-Z0-9_]+$/.test(name!)
+        ? `${name} is a macro that neither BTF nor tsbcc's headers have, or a constant of another kernel: define it in the program, or install the kernel's headers`
+        : includeHint(name!),
+  },
   {
     pattern: /(?:incomplete (?:definition of )?type|unknown type name) '(?:struct )?(\w+)'/,
-    hint: ([, name]) => includeHint(name!),
+    hint: ([, name], program) =>
+      program?.headers === 'btf'
+        ? `the kernel's own type information has no ${name}; where a module defines it: headers: { modules: ['<module>'] }`
+        : includeHint(name!),
   },
   {
     pattern: /redefinition of '([^']+)'[\s\S]*?\n(?!\/virtual\/main\.c)\S+: note: previous definition/,
