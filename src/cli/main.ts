@@ -74,6 +74,10 @@ function report(error: unknown): number {
     process.stderr.write(`tsbcc: ${error.message}\n`);
     return 2;
   }
+  if (error instanceof Error && error.name === 'AbortError') {
+    process.stderr.write('tsbcc: ended before the program was at work\n');
+    return 130;
+  }
   const known =
     error instanceof Error && 'code' in error && String((error as { code: unknown }).code).startsWith('ERR_BCC');
   const text =

@@ -112,7 +112,7 @@ export class Heatmap {
     const axis = this.#axisText(title, cells, group, cellWidth);
     const due = axis === this.#axis ? '' : axis;
     this.#axis = axis;
-    return `${due}${label.padEnd(LABEL)}${drawn.trimEnd()}\n`;
+    return `${due}${(label.padEnd(LABEL) + drawn).trimEnd()}\n`;
   }
 
   #shade(count: number): string {

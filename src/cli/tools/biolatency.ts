@@ -27,13 +27,13 @@ struct begin {
 };
 BPF_HASH(begun, struct place, struct begin, 10240);
 
-#if defined(BY_DISK)
+#if defined(OPT_BY_DISK)
 struct slot {
     u32 dev;
     u32 slot;
 };
 BPF_HISTOGRAM(dist, struct slot);
-#elif defined(BY_FLAGS)
+#elif defined(OPT_BY_FLAGS)
 struct slot {
     char flags[8];
     u64 slot;
@@ -49,13 +49,13 @@ struct sum {
 BPF_ARRAY(sums, struct sum, 1);
 
 #define PLACE(args) {.dev = (args)->dev, .sector = (args)->sector}
-#ifdef FILTER_DEV
-#define UNWANTED(args) ((args)->dev != FILTER_DEV)
+#ifdef OPT_FILTER_DEV
+#define UNWANTED(args) ((args)->dev != OPT_FILTER_DEV)
 #else
 #define UNWANTED(args) 0
 #endif
 
-#ifdef QUEUED
+#ifdef OPT_QUEUED
 TRACEPOINT_PROBE(block, block_rq_insert) {
     if (UNWANTED(args))
         return 0;
@@ -73,7 +73,7 @@ TRACEPOINT_PROBE(block, block_rq_issue) {
     struct place place = PLACE(args);
     struct begin begin = {.ns = bpf_ktime_get_ns()};
     bpf_probe_read_kernel(&begin.flags, sizeof(begin.flags), (void *)args->rwbs);
-#ifdef QUEUED
+#ifdef OPT_QUEUED
     begun.insert(&place, &begin);
 #else
     begun.update(&place, &begin);
@@ -95,13 +95,13 @@ TRACEPOINT_PROBE(block, block_rq_complete) {
         lock_xadd(&sum->ns, ns);
         lock_xadd(&sum->count, 1);
     }
-#if defined(BY_DISK)
-    struct slot slot = {.dev = args->dev, .slot = bpf_log2l(ns / UNIT_NS)};
-#elif defined(BY_FLAGS)
-    struct slot slot = {.slot = bpf_log2l(ns / UNIT_NS)};
+#if defined(OPT_BY_DISK)
+    struct slot slot = {.dev = args->dev, .slot = bpf_log2l(ns / OPT_UNIT_NS)};
+#elif defined(OPT_BY_FLAGS)
+    struct slot slot = {.slot = bpf_log2l(ns / OPT_UNIT_NS)};
     __builtin_memcpy(&slot.flags, begin->flags, sizeof(slot.flags));
 #else
-    int slot = bpf_log2l(ns / UNIT_NS);
+    int slot = bpf_log2l(ns / OPT_UNIT_NS);
 #endif
     dist.atomic_increment(slot);
     begun.delete(&place);

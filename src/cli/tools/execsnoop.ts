@@ -15,7 +15,7 @@ struct exec {
     u32 size;
     u32 truncated;
     char comm[16];
-    u8 args[(MAX_ARGS + 1) * ARGUMENT_SIZE];
+    u8 args[(OPT_MAX_ARGS + 1) * OPT_ARGUMENT_SIZE];
 };
 BPF_RINGBUF_OUTPUT(events, 64);
 BPF_TABLE("lru_hash", u32, u32, parents, 16384);
@@ -30,15 +30,15 @@ TRACEPOINT_PROBE(sched, sched_process_fork) {
 }
 
 static __always_inline int entered(const char *file, const char *const *argv) {
-#ifdef FILTER_UID
-    if ((u32)bpf_get_current_uid_gid() != FILTER_UID)
+#ifdef OPT_FILTER_UID
+    if ((u32)bpf_get_current_uid_gid() != OPT_FILTER_UID)
         return 0;
 #endif
     u64 id = bpf_get_current_pid_tgid();
     u32 pid = id >> 32;
     u32 *parent = parents.lookup(&pid);
-#ifdef FILTER_PPID
-    if (parent && *parent != FILTER_PPID)
+#ifdef OPT_FILTER_PPID
+    if (parent && *parent != OPT_FILTER_PPID)
         return 0;
 #endif
     int zero = 0;
@@ -52,26 +52,26 @@ static __always_inline int entered(const char *file, const char *const *argv) {
     exec->pid = pid;
     exec->ppid = parent ? *parent : 0;
     exec->uid = bpf_get_current_uid_gid();
-    int length = bpf_probe_read_user_str(exec->args, ARGUMENT_SIZE, file);
-    if (length < 0 || length > ARGUMENT_SIZE)
+    int length = bpf_probe_read_user_str(exec->args, OPT_ARGUMENT_SIZE, file);
+    if (length < 0 || length > OPT_ARGUMENT_SIZE)
         return 0;
     exec->size = length;
 #pragma unroll
-    for (int i = 1; i < MAX_ARGS; i++) {
+    for (int i = 1; i < OPT_MAX_ARGS; i++) {
         const char *argument = 0;
         bpf_probe_read_user(&argument, sizeof(argument), &argv[i]);
         if (!argument)
             return 0;
         u32 size = exec->size;
-        if (size > (MAX_ARGS)*ARGUMENT_SIZE)
+        if (size > (OPT_MAX_ARGS)*OPT_ARGUMENT_SIZE)
             return 0;
-        length = bpf_probe_read_user_str(&exec->args[size], ARGUMENT_SIZE, argument);
-        if (length < 0 || length > ARGUMENT_SIZE)
+        length = bpf_probe_read_user_str(&exec->args[size], OPT_ARGUMENT_SIZE, argument);
+        if (length < 0 || length > OPT_ARGUMENT_SIZE)
             return 0;
         exec->size = size + length;
     }
     const char *more = 0;
-    bpf_probe_read_user(&more, sizeof(more), &argv[MAX_ARGS]);
+    bpf_probe_read_user(&more, sizeof(more), &argv[OPT_MAX_ARGS]);
     exec->truncated = more != 0;
     return 0;
 }
@@ -81,7 +81,7 @@ static __always_inline int finished(int ret) {
     struct exec *exec = running.lookup(&id);
     if (!exec)
         return 0;
-    if (ret == 0 || SHOW_FAILED) {
+    if (ret == 0 || OPT_SHOW_FAILED) {
         exec->ns = bpf_ktime_get_ns();
         exec->ret = ret;
         bpf_get_current_comm(&exec->comm, sizeof(exec->comm));

@@ -14,12 +14,12 @@ import { DURATION, eachRound, left, macros, PID, print, right, TIMESTAMP, timeOf
 const MOST_PLACES = 1000;
 
 const FILTERS = `
-#ifdef FILTER_PID
-    if (bpf_get_current_pid_tgid() >> 32 != FILTER_PID)
+#ifdef OPT_FILTER_PID
+    if (bpf_get_current_pid_tgid() >> 32 != OPT_FILTER_PID)
         return 0;
 #endif
-#ifdef FILTER_CPU
-    if (bpf_get_smp_processor_id() != FILTER_CPU)
+#ifdef OPT_FILTER_CPU
+    if (bpf_get_smp_processor_id() != OPT_FILTER_CPU)
         return 0;
 #endif`;
 

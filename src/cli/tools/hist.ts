@@ -103,8 +103,8 @@ function expand({ parameters }: Specifier, expression: string): string {
 }
 
 const FILTER_PID = `
-#ifdef FILTER_PID
-    if (bpf_get_current_pid_tgid() >> 32 != FILTER_PID)
+#ifdef OPT_FILTER_PID
+    if (bpf_get_current_pid_tgid() >> 32 != OPT_FILTER_PID)
         return 0;
 #endif`;
 
@@ -134,12 +134,12 @@ function collector(specifier: Specifier, index: number): { tables: string; block
       block: wrap([`${types[0]} value = ${value};`, `table_${index}.atomic_increment(bpf_log2l(value));`]),
     };
   }
-  const fields = types.map((type, i) => (isString(type) ? `char v${i}[STRING_SIZE];` : `${type} v${i};`));
+  const fields = types.map((type, i) => (isString(type) ? `char v${i}[OPT_STRING_SIZE];` : `${type} v${i};`));
   const fill = types.map((type, i) => {
     const value = expand(specifier, expressions[i]!);
     if (!isString(type)) return `key.v${i} = ${value};`;
-    return `if (bpf_probe_read_user_str(&key.v${i}, STRING_SIZE, (void *)${value}) < 0)
-            bpf_probe_read_kernel_str(&key.v${i}, STRING_SIZE, (void *)${value});`;
+    return `if (bpf_probe_read_user_str(&key.v${i}, OPT_STRING_SIZE, (void *)${value}) < 0)
+            bpf_probe_read_kernel_str(&key.v${i}, OPT_STRING_SIZE, (void *)${value});`;
   });
   return {
     tables: `struct key_${index} {\n    ${(fields.length > 0 ? fields : ['u32 all;']).join('\n    ')}\n};\nBPF_HASH(table_${index}, struct key_${index}, u64, 10240);`,

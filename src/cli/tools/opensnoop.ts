@@ -16,27 +16,27 @@ struct opened {
     int ret;
     u32 flags;
     char comm[16];
-    char path[PATH_SIZE];
+    char path[OPT_PATH_SIZE];
 };
 BPF_RINGBUF_OUTPUT(events, 64);
 BPF_HASH(calls, u64, struct call);
 
 static __always_inline int begin(const char *path, u64 flags) {
     u64 id = bpf_get_current_pid_tgid();
-#ifdef FILTER_PID
-    if (id >> 32 != FILTER_PID)
+#ifdef OPT_FILTER_PID
+    if (id >> 32 != OPT_FILTER_PID)
         return 0;
 #endif
-#ifdef FILTER_TID
-    if ((u32)id != FILTER_TID)
+#ifdef OPT_FILTER_TID
+    if ((u32)id != OPT_FILTER_TID)
         return 0;
 #endif
-#ifdef FILTER_UID
-    if ((u32)bpf_get_current_uid_gid() != FILTER_UID)
+#ifdef OPT_FILTER_UID
+    if ((u32)bpf_get_current_uid_gid() != OPT_FILTER_UID)
         return 0;
 #endif
-#ifdef FILTER_FLAGS
-    if (!(flags & FILTER_FLAGS))
+#ifdef OPT_FILTER_FLAGS
+    if (!(flags & OPT_FILTER_FLAGS))
         return 0;
 #endif
     struct call call = {.path = (u64)path, .flags = flags};
@@ -49,7 +49,7 @@ static __always_inline int end(long ret) {
     struct call *call = calls.lookup(&id);
     if (!call)
         return 0;
-#ifdef FAILED_ONLY
+#ifdef OPT_FAILED_ONLY
     if (ret >= 0) {
         calls.delete(&id);
         return 0;

@@ -14,26 +14,26 @@ struct sample {
     char comm[16];
 };
 BPF_HASH(counts, struct sample, u64, 65536);
-BPF_STACK_TRACE(stacks, STACKS);
+BPF_STACK_TRACE(stacks, OPT_STACKS);
 
 int on_sample(void *ctx) {
     u64 id = bpf_get_current_pid_tgid();
     u32 pid = id >> 32;
-#ifndef IDLE
+#ifndef OPT_IDLE
     if ((u32)id == 0)
         return 0;
 #endif
-#ifdef WANTED
+#ifdef OPT_WANTED
     u32 tid = id;
-    if (!(WANTED))
+    if (!(OPT_WANTED))
         return 0;
 #endif
     struct sample sample = {.pid = pid, .user = -1, .kernel = -1};
     bpf_get_current_comm(&sample.comm, sizeof(sample.comm));
-#ifndef KERNEL_ONLY
+#ifndef OPT_KERNEL_ONLY
     sample.user = stacks.get_stackid(ctx, BPF_F_USER_STACK);
 #endif
-#ifndef USER_ONLY
+#ifndef OPT_USER_ONLY
     sample.kernel = stacks.get_stackid(ctx, 0);
 #endif
     counts.atomic_increment(sample);
@@ -167,7 +167,7 @@ export const command: Command = {
       KERNEL_ONLY: kernelOnly,
     });
     const wanted = wantedCondition(listOf(values.pid), listOf(values.tid));
-    if (wanted !== undefined) cflags.push(`-DWANTED=${wanted}`);
+    if (wanted !== undefined) cflags.push(`-DOPT_WANTED=${wanted}`);
     const cpu = integer(values, 'cpu');
     const duration = positional ?? seconds(values, 'duration');
     const quiet = values.folded === true;

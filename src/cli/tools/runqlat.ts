@@ -21,10 +21,10 @@ import {
  */
 const TEXT = `
 BPF_HASH(runnable, u32, u64, 65536);
-#ifdef NEEDS_PROCESS
+#ifdef OPT_NEEDS_PROCESS
 BPF_HASH(waited, u32, u64, 65536);
 #endif
-#if defined(BY_PROCESS) || defined(BY_THREAD)
+#if defined(OPT_BY_PROCESS) || defined(OPT_BY_THREAD)
 struct slot {
     u32 id;
     u32 slot;
@@ -35,10 +35,10 @@ BPF_HISTOGRAM(dist);
 #endif
 
 static __always_inline void count(u64 ns, u32 id) {
-#if defined(BY_PROCESS) || defined(BY_THREAD)
-    struct slot slot = {.id = id, .slot = bpf_log2l(ns / UNIT_NS)};
+#if defined(OPT_BY_PROCESS) || defined(OPT_BY_THREAD)
+    struct slot slot = {.id = id, .slot = bpf_log2l(ns / OPT_UNIT_NS)};
 #else
-    int slot = bpf_log2l(ns / UNIT_NS);
+    int slot = bpf_log2l(ns / OPT_UNIT_NS);
 #endif
     dist.atomic_increment(slot);
 }
@@ -63,14 +63,14 @@ TRACEPOINT_PROBE(sched, sched_switch) {
     // No state bit is set, or only the one that says "preempted": it stays runnable.
     if (previous && !(args->prev_state & 0xff))
         runnable.update(&previous, &now);
-#ifdef NEEDS_PROCESS
+#ifdef OPT_NEEDS_PROCESS
     u64 *past = waited.lookup(&previous);
     if (past) {
         u32 process = bpf_get_current_pid_tgid() >> 32;
-#ifdef FILTER_PID
-        if (process == FILTER_PID)
+#ifdef OPT_FILTER_PID
+        if (process == OPT_FILTER_PID)
 #endif
-#ifdef BY_THREAD
+#ifdef OPT_BY_THREAD
             count(*past, previous);
 #else
             count(*past, process);
@@ -84,7 +84,7 @@ TRACEPOINT_PROBE(sched, sched_switch) {
         return 0;
     u64 ns = now - *since;
     runnable.delete(&next);
-#ifdef NEEDS_PROCESS
+#ifdef OPT_NEEDS_PROCESS
     waited.update(&next, &ns);
 #else
     count(ns, next);

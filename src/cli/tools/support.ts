@@ -117,11 +117,14 @@ export function userId(user: string): number {
   return Number(entry[2]);
 }
 
-/** Macros for the C text from options that were given: `{ FILTER_PID: 12 }` as `-DFILTER_PID=12`. */
+/**
+ * Macros for the C text from options that were given: `{ FILTER_PID: 12 }` as `-DOPT_FILTER_PID=12`. Without the prefix
+ * they would meet names of the kernel's own, such as FILTER_CPU.
+ */
 export function macros(values: Readonly<Record<string, number | boolean | undefined>>): string[] {
   return Object.entries(values)
     .filter(([, value]) => value !== undefined && value !== false)
-    .map(([name, value]) => (value === true ? `-D${name}` : `-D${name}=${value}`));
+    .map(([name, value]) => (value === true ? `-DOPT_${name}` : `-DOPT_${name}=${value}`));
 }
 
 /** The forms in which tools print their histograms. */

@@ -11,13 +11,13 @@ struct tally {
     char comm[16];
 };
 BPF_HASH(tallies, u32, struct tally, 10240);
-#ifdef LATENCY
+#ifdef OPT_LATENCY
 BPF_HASH(begun, u64, u64, 10240);
 
 TRACEPOINT_PROBE(raw_syscalls, sys_enter) {
     u64 id = bpf_get_current_pid_tgid();
-#ifdef FILTER_PID
-    if (id >> 32 != FILTER_PID)
+#ifdef OPT_FILTER_PID
+    if (id >> 32 != OPT_FILTER_PID)
         return 0;
 #endif
     u64 now = bpf_ktime_get_ns();
@@ -28,25 +28,25 @@ TRACEPOINT_PROBE(raw_syscalls, sys_enter) {
 
 TRACEPOINT_PROBE(raw_syscalls, sys_exit) {
     u64 id = bpf_get_current_pid_tgid();
-#ifdef FILTER_PID
-    if (id >> 32 != FILTER_PID)
+#ifdef OPT_FILTER_PID
+    if (id >> 32 != OPT_FILTER_PID)
         return 0;
 #endif
-#ifdef FAILED_ONLY
+#ifdef OPT_FAILED_ONLY
     if (args->ret >= 0)
         return 0;
 #endif
-#ifdef FILTER_ERRNO
-    if (args->ret != -FILTER_ERRNO)
+#ifdef OPT_FILTER_ERRNO
+    if (args->ret != -OPT_FILTER_ERRNO)
         return 0;
 #endif
-#ifdef BY_PROCESS
+#ifdef OPT_BY_PROCESS
     u32 key = id >> 32;
 #else
     u32 key = args->id;
 #endif
     struct tally none = {};
-#ifdef LATENCY
+#ifdef OPT_LATENCY
     u64 *begin = begun.lookup(&id);
     if (!begin)
         return 0;
@@ -57,10 +57,10 @@ TRACEPOINT_PROBE(raw_syscalls, sys_exit) {
     if (!tally)
         return 0;
     lock_xadd(&tally->count, 1);
-#ifdef LATENCY
+#ifdef OPT_LATENCY
     lock_xadd(&tally->ns, ns);
 #endif
-#ifdef BY_PROCESS
+#ifdef OPT_BY_PROCESS
     bpf_get_current_comm(&tally->comm, sizeof(tally->comm));
 #endif
     return 0;

@@ -25,7 +25,7 @@ struct connection {
 };
 BPF_RINGBUF_OUTPUT(events, 32);
 BPF_HASH(begun, u64, struct connection);
-#ifdef COUNT
+#ifdef OPT_COUNT
 struct flow {
     u16 family;
     u16 sport;
@@ -37,7 +37,7 @@ BPF_HASH(flows, struct flow, u64, 10240);
 #endif
 
 static __always_inline void tell(struct connection *connection) {
-#ifdef COUNT
+#ifdef OPT_COUNT
     struct flow flow = {};
     flow.family = connection->family;
     flow.sport = connection->sport;
@@ -55,7 +55,7 @@ TRACEPOINT_PROBE(sock, inet_sock_set_state) {
         return 0;
     u64 socket = (u64)args->skaddr;
     if (args->newstate != TCP_SYN_SENT) {
-#ifdef WITH_PORT
+#ifdef OPT_WITH_PORT
         if (args->oldstate != TCP_SYN_SENT)
             return 0;
         struct connection *past = begun.lookup(&socket);
@@ -67,24 +67,24 @@ TRACEPOINT_PROBE(sock, inet_sock_set_state) {
 #endif
         return 0;
     }
-#ifdef FILTER_FAMILY
-    if (args->family != FILTER_FAMILY)
+#ifdef OPT_FILTER_FAMILY
+    if (args->family != OPT_FILTER_FAMILY)
         return 0;
 #endif
     struct connection connection = {.ns = bpf_ktime_get_ns(), .family = args->family, .dport = args->dport};
     connection.pid = bpf_get_current_pid_tgid() >> 32;
     connection.uid = bpf_get_current_uid_gid();
-#ifdef FILTER_PID
-    if (connection.pid != FILTER_PID)
+#ifdef OPT_FILTER_PID
+    if (connection.pid != OPT_FILTER_PID)
         return 0;
 #endif
-#ifdef FILTER_UID
-    if (connection.uid != FILTER_UID)
+#ifdef OPT_FILTER_UID
+    if (connection.uid != OPT_FILTER_UID)
         return 0;
 #endif
-#ifdef WANTED_PORT
+#ifdef OPT_WANTED_PORT
     u16 port = connection.dport;
-    if (!(WANTED_PORT))
+    if (!(OPT_WANTED_PORT))
         return 0;
 #endif
     bpf_get_current_comm(&connection.comm, sizeof(connection.comm));
@@ -97,7 +97,7 @@ TRACEPOINT_PROBE(sock, inet_sock_set_state) {
     } else {
         return 0;
     }
-#ifdef WITH_PORT
+#ifdef OPT_WITH_PORT
     begun.update(&socket, &connection);
 #else
     tell(&connection);
@@ -190,7 +190,7 @@ export const command: Command = {
       WITH_PORT: withPort,
       COUNT: values.count === true,
     });
-    if (typeof values.port === 'string') cflags.push(`-DWANTED_PORT=${portCondition(values.port)}`);
+    if (typeof values.port === 'string') cflags.push(`-DOPT_WANTED_PORT=${portCondition(values.port)}`);
     requireTracepoints('tcpconnect', 'sock:inet_sock_set_state');
     await withProgram({ text: TEXT, cflags, int64: 'number' }, seconds(values, 'duration'), async (b, signal) => {
       if (values.count === true) {
