@@ -322,9 +322,10 @@ export abstract class RecordStream<T> implements AsyncIterableIterator<T, undefi
     if (this.#watching || this.#pause) return;
     this.#watching = true;
     this.#watcher.start(this.#onReadable);
-    // libuv registers the descriptor when the event loop comes to wait. What a perf buffer has signalled until then is
-    // swallowed by the registration, so that afterwards the rings are looked at once more.
-    setImmediate(() => this.#pump());
+    // libuv registers the descriptor when the event loop next comes to wait. What a perf buffer has signalled until then
+    // is swallowed by the registration, so that afterwards the rings are looked at once more: in the second turn, because
+    // the first may end without a wait where this runs in an I/O callback.
+    setImmediate(() => setImmediate(() => this.#pump()));
   }
 
   /** Makes the wait keep the process alive, or not. */

@@ -1,3 +1,4 @@
+import { stat } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { PerfSWConfig, PerfType } from '../../src/constants';
@@ -229,4 +230,21 @@ describe('counters', () => {
       expect.objectContaining({ code: 'ERR_BCC_PERF_EVENT', hint: expect.stringContaining('PerfSWConfig') }),
     );
   });
+});
+
+it('an event that comes while the wait begins is not missed, wherever in the event loop that is', async () => {
+  const stream = table.events();
+  for (let round = 0; round < 20; round++) {
+    // An I/O callback: what it starts to wait for is registered a turn later, after what it schedules.
+    await new Promise((resolve) => stat(__filename, resolve));
+    const next = stream.next();
+    if (round % 2 === 0) setImmediate(() => program.run(1));
+    else queueMicrotask(() => program.run(1));
+    expect((await next).value!.seq).toBe(BigInt(2 * round));
+    // A wake-up while nobody asks makes the stream stop watching: the next round starts anew.
+    program.run(1);
+    await turn(2);
+    expect((await stream.next()).done).toBe(false);
+  }
+  stream.close();
 });
