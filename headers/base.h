@@ -47,7 +47,8 @@
 #define __stringify(x...) __stringify_1(x)
 #define __CONCAT(a, b) a##b
 
-/* Whether an option is on: built in, a module, either. A macro that is 1 shifts a 1 into the second place. */
+/* Whether an option is on: built in, a module, either. A macro that is 1 shifts a 1 into the second place. One piece: names are pasted together. */
+#if 1
 #define TSBCC_SHIFT_1 0,
 #define TSBCC_SECOND(first, second, ...) second
 #define TSBCC_IS_1_(shifted) TSBCC_SECOND(shifted 1, 0)
@@ -57,6 +58,7 @@
 #define IS_MODULE(option) TSBCC_IS_ON(option##_MODULE)
 #define IS_ENABLED(option) (IS_BUILTIN(option) || IS_MODULE(option))
 #define IS_REACHABLE(option) IS_ENABLED(option)
+#endif
 
 /* a type that is a macro: linux/types.h */
 #define pgoff_t unsigned long

@@ -547,4 +547,3 @@
 #pragma tsbcc requires dentry.d_shortname
 #define DNAME_INLINE_LEN sizeof(((struct dentry *)0)->d_shortname)
 #pragma tsbcc requires nothing
-#define XATTR_NAME_MAX 255

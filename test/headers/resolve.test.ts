@@ -365,6 +365,17 @@ describe('compiling', () => {
     expect(Buffer.from(insns).readUInt32LE(insns.length - 12)).toBe(6);
   });
 
+  itIf(['root', 'btf'], 'knows options that are built in, modules, or off', async () => {
+    const text = `int f(void *ctx) {
+        return IS_ENABLED(CONFIG_NET_NS) * 1 + IS_ENABLED(CONFIG_KVM) * 2 + IS_ENABLED(CONFIG_DEBUG) * 4
+             + IS_BUILTIN(CONFIG_NET_NS) * 8 + IS_BUILTIN(CONFIG_KVM) * 16 + IS_MODULE(CONFIG_KVM) * 32;
+      }`;
+    const kernel = { release: RELEASE, btfPath: '/sys/kernel/btf/vmlinux', configPath: join(folder, 'config') };
+    writeFileSync(join(folder, 'config'), `${CONFIG}CONFIG_BPF_SYSCALL=y\n`);
+    const { insns } = (await compileText(text, 'btf', { kernel })).functions[0]!;
+    expect(Buffer.from(insns).readUInt32LE(insns.length - 12)).toBe(1 + 2 + 8 + 32);
+  });
+
   itIf(['root', 'btf'], 'serves a program that pastes names together', async () => {
     const text =
       '#include <linux/sched.h>\n#define OF(x) struct x##_struct\nint f(void *ctx) { OF(task) t; return sizeof(t) > 1000; }';

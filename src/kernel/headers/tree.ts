@@ -407,6 +407,8 @@ function makeProgram(
     for (const match of code.matchAll(/\bBPF_ITER\s*\(\s*(\w+)\s*\)/g)) used.add(`bpf_iter__${match[1]}`);
   }
   for (const format of program.formats) words(format, used);
+  // IS_ENABLED pastes this name together
+  for (const word of [...used]) if (word.startsWith('CONFIG_')) used.add(`${word}_MODULE`);
   for (const [helper, type] of Object.entries(HELPER_TYPES)) if (used.has(helper)) used.add(type);
 
   const base = new Set(BCC_WORDS);
