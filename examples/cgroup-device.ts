@@ -21,6 +21,8 @@ const b = new BCC(`
 int allow(struct bpf_cgroup_dev_ctx *ctx) {
     return ctx->minor == 9 ? 0 : 1;
 }`);
+// It takes a second; ended by Ctrl-C in the midst of it, it would leave the cgroup behind.
+process.on('SIGINT', () => {});
 const cgroup = `${root}/tsbcc-example-${process.pid}`;
 mkdirSync(cgroup);
 try {
