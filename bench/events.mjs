@@ -8,7 +8,7 @@
  * the figures into bench/results/events.json and the table into bench/README.md.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -97,15 +97,25 @@ function highestRate(side, seconds) {
   return Math.round(low);
 }
 
+/** The figures of each part, and its rows of the table. */
 const results = {};
-const rows = [];
+const rows = {};
+let part = '';
+
+/** Runs a part of the benchmark where it is asked for. */
+function measured(name, work) {
+  if (!only.includes(name)) return;
+  part = name;
+  rows[name] = [];
+  work();
+}
 
 const millions = (perSecond) => `${(perSecond / 1e6).toFixed(2)} M/s`;
 const times = (ratio) => `${ratio < 10 ? ratio.toFixed(1) : ratio.toFixed(0)}×`;
 
 /** One row of the table; figures that a side does not have are left out. */
 function row(figure, { tsbcc, python, cpp }, text, ratio, goal) {
-  rows.push({ figure, tsbcc: text(tsbcc), python: python && text(python), cpp: cpp && text(cpp), ratio, goal });
+  rows[part].push({ figure, tsbcc: text(tsbcc), python: python && text(python), cpp: cpp && text(cpp), ratio, goal });
 }
 
 /** Full buffers: by processor time, the wall clock beside it. */
@@ -134,7 +144,7 @@ const WAYS = {
   callback: 'callback and `event()`',
 };
 
-if (only.includes('drain')) {
+measured('drain', () => {
   const python = drain('ring', 'all')('python');
   const cpp = drain('ring', 'all')('cpp');
   results.drain = { python, cpp };
@@ -144,13 +154,13 @@ if (only.includes('drain')) {
     const goal = way === 'batches' ? '15× Python, 0.33 of C++' : undefined;
     drainRow(`64 MiB ring buffer, decoded objects: ${name}`, { tsbcc, python, cpp }, goal);
   }
-}
-if (only.includes('field')) {
+});
+measured('field', () => {
   const sides = { tsbcc: drain('ring', 'field')('tsbcc'), python: drain('ring', 'field')('python') };
   results.field = sides;
   drainRow('the same through `batches()`, one field read', sides, '60× Python');
-}
-if (only.includes('perf')) {
+});
+measured('perf', () => {
   const python = drain('perf', 'all')('python');
   const cpp = drain('perf', 'all')('cpp');
   results.perf = { python, cpp };
@@ -160,15 +170,15 @@ if (only.includes('perf')) {
     const goal = way === 'batches' ? '10× Python' : undefined;
     drainRow(`32 MiB perf buffer, decoded objects: ${name}`, { tsbcc, python, cpp }, goal);
   }
-}
-if (only.includes('live')) {
+});
+measured('live', () => {
   const seconds = quick ? 3 : 30;
   const sides = Object.fromEntries(Object.keys(SIDES).map((side) => [side, highestRate(side, seconds)]));
   results.live = { ...sides, seconds };
   const goal = '5× Python';
   row(`live for ${seconds} s, nothing lost`, sides, millions, `${times(sides.tsbcc / sides.python)} Python`, goal);
-}
-if (only.includes('latency')) {
+});
+measured('latency', () => {
   results.latency = {};
   for (const buffer of ['ring', 'perf']) {
     const job = { mode: 'latency', buffer, pages: 8, perCall: 1, perSecond: 100, seconds: quick ? 2 : 10 };
@@ -191,8 +201,8 @@ if (only.includes('latency')) {
       );
     }
   }
-}
-if (only.includes('idle')) {
+});
+measured('idle', () => {
   const seconds = quick ? 3 : 10;
   const tsbcc = measure('tsbcc', { mode: 'idle', buffer: 'ring', pages: 8, seconds });
   results.idle = tsbcc;
@@ -203,44 +213,56 @@ if (only.includes('idle')) {
     '',
     'under 10 ms',
   );
-}
-if (only.includes('memory')) {
+});
+measured('memory', () => {
   const events = quick ? 5_000_000 : 100_000_000;
   const tsbcc = measure('tsbcc', { mode: 'memory', buffer: 'ring', pages: 2048, events });
   results.memory = tsbcc;
   const text = ({ growthMiB, events: seen }) => `${growthMiB.toFixed(1)} MiB over ${(seen / 1e6).toFixed(0)} M`;
   row(`growth of resident memory, ${events / 1e6} M events sent`, { tsbcc }, text, '', 'under 16 MiB');
+});
+
+function table(all) {
+  const cells = (row) => `| ${row.join(' | ')} |`;
+  const lines = PARTS.flatMap((name) => all[name] ?? []).map(
+    ({ figure, tsbcc, python = '', cpp = '', ratio, goal = '' }) => cells([figure, tsbcc, python, cpp, ratio, goal]),
+  );
+  return [cells(['figure', 'tsbcc', 'Python', 'C++', 'ratio', 'to reach']), '|---|---|---|---|---|---|', ...lines].join(
+    '\n',
+  );
 }
 
-const header = '| figure | tsbcc | Python | C++ | ratio | to reach |\n|---|---|---|---|---|---|';
-const table = [
-  header,
-  ...rows.map(
-    ({ figure, tsbcc, python = '', cpp = '', ratio, goal = '' }) =>
-      `| ${figure} | ${tsbcc} | ${python} | ${cpp} | ${ratio} | ${goal} |`,
-  ),
-].join('\n');
-console.log(table);
+console.log(table(rows));
 
-function output(program, ...args) {
+function version(program, ...args) {
   return execFileSync(program, args, { encoding: 'utf8' }).trim();
 }
 
-if (values.save) {
+/** Parts measured now replace those of before; the rest of the file stays. */
+function save() {
   const machine = {
+    date: new Date().toISOString(),
     cpu: os.cpus()[0].model,
     cpus: os.availableParallelism(),
     kernel: os.release(),
     load: os.loadavg(),
     node: process.version,
-    python: output(PYTHON, '--version'),
-    libbcc: output('pkg-config', '--modversion', 'libbcc'),
-    libbpf: output('pkg-config', '--modversion', 'libbpf'),
+    python: version(PYTHON, '--version'),
+    libbcc: version('pkg-config', '--modversion', 'libbcc'),
+    libbpf: version('pkg-config', '--modversion', 'libbpf'),
   };
   const file = at('results/events.json');
-  const before = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
-  const measured = Object.fromEntries(
-    Object.entries(results).map(([part, value]) => [part, { ...value, machine, date: new Date().toISOString() }]),
-  );
-  writeFileSync(file, `${JSON.stringify({ ...before, ...measured }, null, 2)}\n`);
+  const all = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
+  for (const name of Object.keys(rows)) all[name] = { machine, quick, figures: results[name], rows: rows[name] };
+  mkdirSync(path.dirname(file), { recursive: true });
+  writeFileSync(file, `${JSON.stringify(all, null, 2)}\n`);
+
+  const readme = at('README.md');
+  const text = readFileSync(readme, 'utf8');
+  const [begin, end] = ['<!-- events: begin -->', '<!-- events: end -->'];
+  const stored = Object.fromEntries(Object.entries(all).map(([name, { rows: of }]) => [name, of]));
+  const [from, to] = [text.indexOf(begin) + begin.length, text.indexOf(end)];
+  writeFileSync(readme, `${text.slice(0, from)}\n${table(stored)}\n${text.slice(to)}`);
 }
+
+if (values.save) save();
