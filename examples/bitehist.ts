@@ -4,7 +4,6 @@ import { limits } from './lib/limits';
 
 const SECTORS_PER_KILOBYTE = 2;
 
-const limit = limits();
 const b = new BCC(`
 BPF_HISTOGRAM(dist);
 
@@ -13,6 +12,7 @@ TRACEPOINT_PROBE(block, block_rq_issue) {
     return 0;
 }`);
 const dist = b.table('dist');
+const limit = limits();
 
 console.log('Tracing block I/O; Ctrl-C ends.');
 let counted = 0;

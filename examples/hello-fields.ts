@@ -3,13 +3,13 @@ import { BCC } from 'tsbcc';
 import { attachSyscall } from './lib/attach-syscall';
 import { limits } from './lib/limits';
 
-const limit = limits();
 const b = new BCC(`
 int hello(void *ctx) {
     bpf_trace_printk("Hello, fields!\\n");
     return 0;
 }`);
 attachSyscall(b, 'clone', 'hello');
+const limit = limits();
 
 console.log(`${'TIME(s)'.padEnd(18)} ${'COMM'.padEnd(16)} ${'PID'.padEnd(7)} MESSAGE`);
 const timer = setInterval(() => {

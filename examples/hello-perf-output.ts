@@ -3,7 +3,6 @@ import { BCC } from 'tsbcc';
 import { attachSyscall } from './lib/attach-syscall';
 import { limits } from './lib/limits';
 
-const limit = limits();
 const b = new BCC(`
 #include <linux/sched.h>
 struct start_t {
@@ -22,6 +21,7 @@ int hello(struct pt_regs *ctx) {
     return 0;
 }`);
 attachSyscall(b, 'clone', 'hello');
+const limit = limits();
 
 console.log(`${'TIME(s)'.padEnd(18)} ${'COMM'.padEnd(16)} ${'PID'.padEnd(7)} MESSAGE`);
 let first = 0n;

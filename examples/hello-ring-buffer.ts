@@ -13,11 +13,11 @@ int hello(struct pt_regs *ctx) {
     return 0;
 }`;
 
-const limit = limits();
 const b = new BCC(prog);
 if (hasKprobes) b.attachKprobe({ event: b.getSyscallFnname('clone'), fnName: 'hello' });
 else attachToTracepoint(b, 'clone', 'hello');
 
+const limit = limits();
 const buffer = b.table('buffer');
 buffer.openRingBuffer((_ctx, data) => {
   if (limit.next()) console.log(`Hello world! comm = ${buffer.event(data).comm}`);

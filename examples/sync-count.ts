@@ -3,7 +3,6 @@ import { BCC } from 'tsbcc';
 import { attachSyscall } from './lib/attach-syscall';
 import { limits } from './lib/limits';
 
-const limit = limits();
 const b = new BCC(`
 struct sync_t {
     u64 number;
@@ -31,6 +30,7 @@ int on_sync(void *ctx) {
     return 0;
 }`);
 attachSyscall(b, 'sync', 'on_sync');
+const limit = limits();
 
 console.log('Counting calls of sync(2); in another terminal, run: sync');
 const syncs = b.table('syncs');
