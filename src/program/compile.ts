@@ -68,6 +68,9 @@ function findHeaders({ request, source, prelude }: CompileJob, option = request.
   return resolveHeaders(option, prelude + source, { ...request.kernel, cflags: request.cflags });
 }
 
+/** A function that exists nowhere would otherwise be a warning here and a refusal without a name at load. */
+const STRICT_FLAGS = ['-Werror=implicit-function-declaration'];
+
 /** Built from this file's neighbour; under a test runner that reads the sources, from the build beside them. */
 const CHILD = path.join(__dirname, '..', '..', 'lib', 'program', 'compile-child.js');
 
@@ -75,7 +78,7 @@ function childInput(job: CompileJob, headers: KernelHeaders): string {
   const request: ChildRequest = {
     texts: job.texts,
     // The compiler works in the headers' folder: the program's own includes are looked for where it was started.
-    cflags: [...job.request.cflags, ...headers.cflags, `-I${process.cwd()}`],
+    cflags: [...STRICT_FLAGS, ...job.request.cflags, ...headers.cflags, `-I${process.cwd()}`],
     debug: job.request.debug,
     allowRlimit: job.request.allowRlimit,
     device: job.request.device ?? null,
