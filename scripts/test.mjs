@@ -12,6 +12,9 @@ const reports = path.join(root, 'build', 'test');
 const bin = (name) => path.join(root, 'node_modules', '.bin', name);
 const isRoot = process.geteuid() === 0;
 
+/** The tests of whole programs, hooks and tables of every kind among them. */
+const FROM_CACHE = 'test/kernel/(bcc|facade|layouts|table-macros|events|uprobe-bcc|usdt-arguments)';
+
 const total = { passed: 0, failed: 0 };
 /** Skipped tests: what was skipped where, by the reason. */
 const skipped = new Map();
@@ -65,7 +68,7 @@ function rootPrefix() {
   return able ? ['sudo', '-E', `PATH=${process.env.PATH}`] : undefined;
 }
 
-function jest(part, args, { asRoot = false } = {}) {
+function jest(part, args, { asRoot = false, env = {} } = {}) {
   heading(part);
   const prefix = asRoot ? rootPrefix() : [];
   if (!prefix) {
@@ -75,7 +78,11 @@ function jest(part, args, { asRoot = false } = {}) {
   const report = path.join(reports, `${part.replace(/\W+/g, '-')}.json`);
   const command = [...prefix, process.execPath, bin('jest'), '--json', `--outputFile=${report}`, ...args];
   // jest tells its progress on stderr, and the JSON once more on stdout.
-  const { status } = spawnSync(command[0], command.slice(1), { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] });
+  const { status } = spawnSync(command[0], command.slice(1), {
+    cwd: root,
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: { ...process.env, ...env },
+  });
   if (!existsSync(report)) fail(part, `jest ended with status ${status} and left no report`);
   else addReport(part, report);
 }
@@ -120,7 +127,11 @@ if (args.length > 0) {
   check('types', bin('tsc'), ['--noEmit']);
   jest('unit tests', ['test/unit', 'test/headers', '--maxWorkers=2']);
   // One at a time: they share the machine's one trace_pipe, its interfaces and its cgroups.
-  jest('kernel tests', ['test/kernel', '--runInBand'], { asRoot: true });
+  // First with an empty cache of compiled programs; then the tests that load programs once more, from the cache.
+  const env = { XDG_CACHE_HOME: path.join(root, 'build', 'test-cache') };
+  rmSync(env.XDG_CACHE_HOME, { recursive: true, force: true });
+  jest('kernel tests', ['test/kernel', '--runInBand'], { asRoot: true, env });
+  jest('kernel tests, compiled programs from the cache', [FROM_CACHE, '--runInBand'], { asRoot: true, env });
   jest('package', ['test/package', '--runInBand'], { asRoot: true });
   virtualMachines();
   summary();
