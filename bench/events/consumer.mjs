@@ -146,15 +146,15 @@ async function latency() {
   const count = perSecond * seconds;
   const times = [];
   const stream = job.way === 'stream' ? events.events(ringOptions) : undefined;
-  const seen = (event) => times.push(Number(process.hrtime.bigint() - event.ts) / 1000);
+  const seen = (now, event) => times.push(Number(now - event.ts) / 1000);
   if (!stream) {
-    if (buffer === 'ring') events.openRingBuffer((_ctx, data) => void seen(events.event(data)));
-    else events.openPerfBuffer((_cpu, data) => seen(events.event(data)), ringOptions);
+    if (buffer === 'ring') events.openRingBuffer((_ctx, data) => void seen(process.hrtime.bigint(), events.event(data)));
+    else events.openPerfBuffer((_cpu, data) => seen(process.hrtime.bigint(), events.event(data)), ringOptions);
   }
   const finished = produce(count, perSecond);
   if (stream) {
     for await (const event of stream) {
-      seen(event);
+      seen(process.hrtime.bigint(), event);
       if (times.length === count) break;
     }
   } else {

@@ -64,8 +64,14 @@ export class Poller<Reader extends NativeRecordReader = NativeRecordReader> {
       throw new RangeError(`timeout must be a whole number of milliseconds, or -1 to wait for ever, not ${timeout}`);
     }
     this.#check();
-    const waiting = this.#position < this.#end || this.#native(() => this.reader.wait(timeout)) > 0;
-    return waiting ? this.#deliver() : 0;
+    if (this.#position < this.#end) return this.#deliver();
+    let ready: number;
+    try {
+      ready = this.reader.wait(timeout);
+    } catch (error) {
+      throw readFailure(this.#what, error);
+    }
+    return ready > 0 ? this.#deliver() : 0;
   }
 
   /** Delivers what is there, waiting for nothing and asking for no wake-up. */
@@ -99,9 +105,10 @@ export class Poller<Reader extends NativeRecordReader = NativeRecordReader> {
     }
   }
 
-  #native(call: () => number): number {
+  /** Fills #buffer from a ring; the number of entries. */
+  #fill(index: number): number {
     try {
-      return call();
+      return this.#buffer.fill(this.reader, index, NO_LIMIT);
     } catch (error) {
       throw readFailure(this.#what, error);
     }
@@ -114,12 +121,11 @@ export class Poller<Reader extends NativeRecordReader = NativeRecordReader> {
       const rest = this.#deliverBatch();
       if (rest < 0) return rest;
       delivered += rest;
-      for (const index of [...this.#rings.keys()]) {
+      for (const index of this.#rings.keys()) {
         // No more than was there when the turn began: a producer that never stops must not keep the poll from returning.
         let left = this.#rings.has(index) ? this.reader.available(index) : 0;
         while (left > 0 && this.#rings.has(index)) {
-          const count = this.#native(() => this.#buffer.fill(this.reader, index, NO_LIMIT));
-          if (count === 0) break;
+          if (this.#fill(index) === 0) break;
           this.#ring = index;
           this.#position = 0;
           this.#end = this.reader.bytes;

@@ -115,6 +115,11 @@ export class EventReader {
     return decoder;
   }
 
+  /** Makes the decoder of the usual type before the first event waits for it. */
+  prepare(): void {
+    if (this.#table.events.length > 0) this.#usual ??= this.decoder();
+  }
+
   /** The event that `data` holds. */
   read(data: Uint8Array, type: string | undefined): unknown {
     const { buffer, byteOffset, byteLength } = data;

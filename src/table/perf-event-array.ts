@@ -87,6 +87,7 @@ export class PerfEventArrayTable<T = Untyped> extends Table {
     const { lostCb } = options;
     const ringOptions = checkRingOptions(options);
     this.checkOpen();
+    this.#events.prepare();
     const release = claimConsumer(this.spec, 'perf buffer');
     let rings: StreamRing[];
     const manager = PerfManager.of(this.spec.host);

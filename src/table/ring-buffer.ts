@@ -42,6 +42,7 @@ export class RingBufferTable<T = Untyped> extends Table {
   openRingBuffer<Context = undefined>(callback: RingBufferCallback<Context>, ctx?: Context): void {
     if (typeof callback !== 'function') throw new TypeError('openRingBuffer takes a callback (ctx, data, size) => …');
     this.checkOpen();
+    this.#events.prepare();
     const release = claimConsumer(this.spec, 'ring buffer');
     try {
       const manager = RingManager.of(this.spec.host);
