@@ -9,6 +9,7 @@ import { kernelSymbols } from '../kernel/kallsyms';
 import { listTracepoints } from '../kernel/tracefs';
 import type { Command } from './command';
 import { PROGRAM_OPTIONS, programOptions } from './program';
+import { showing } from './progress';
 
 /** What the REPL works on: its context, where `b` is the program, whoever assigned it. */
 interface Session {
@@ -167,7 +168,7 @@ export const command: Command = {
   ],
   async run(values, positionals) {
     const options = programOptions(values, positionals);
-    const first = options && (await tsbcc.BCC.load(options));
+    const first = options && (await showing('compiling', tsbcc.BCC.load(options)));
     const say = (text: string) => process.stdout.write(`${text}\n`);
     const colors = process.stdout.hasColors?.() ?? false;
     say(first ? inspect(first, { colors }) : 'b = new BCC(`…`) loads a program; .edit writes one; .help tells more');

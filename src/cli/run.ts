@@ -6,6 +6,7 @@ import { toNdjson } from '../events/ndjson';
 import type { AnyTable } from '../table/factory';
 import { type Command, integer, seconds, UsageError, untilStopped } from './command';
 import { PROGRAM_OPTIONS, requireProgram } from './program';
+import { showing } from './progress';
 
 const EVENT_TYPES: readonly number[] = [BPFMapType.PERF_EVENT_ARRAY, BPFMapType.RINGBUF];
 /** Tables that the program writes for itself, or whose values are descriptors: nothing to print. */
@@ -92,7 +93,7 @@ export const command: Command = {
     const pid = integer(values, 'pid', 1);
     const print = printer(values.json === true);
     await untilStopped(async (signal) => {
-      using b = await BCC.load(options, { signal });
+      using b = await showing('compiling', BCC.load(options, { signal }));
       if (b.links.length === 0) {
         throw new UsageError(
           `nothing attaches by itself: name functions like tracepoint__sched__sched_switch or kprobe__vfs_read (this program has ${b.functions.join(', ') || 'none'})`,

@@ -4,6 +4,7 @@ import { BCC, type BCCOptions } from '../../bcc';
 import type { Histogram, HistogramOptions } from '../../table/histogram';
 import { type OptionSpec, type OptionValues, UsageError, untilStopped } from '../command';
 import { barsText, Heatmap } from '../picture';
+import { showing } from '../progress';
 
 /** What several tools have under the same names. */
 export const PID: OptionSpec = { type: 'string', short: 'p', value: 'PID', help: 'Only this process' };
@@ -21,7 +22,7 @@ export async function withProgram(
 ): Promise<void> {
   await untilStopped(async (stopped) => {
     try {
-      using b = await BCC.load(options, { signal: stopped });
+      using b = await showing('compiling', BCC.load(options, { signal: stopped }));
       await untilPast(durationSeconds, stopped, (signal) => body(b, signal));
     } catch (error) {
       // Ctrl-C while it is being compiled is no failure.
