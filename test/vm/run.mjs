@@ -39,7 +39,7 @@ const TESTS = [
   'kprobe',
   'trampoline',
   'facade',
-  'bcc',
+  'layouts',
   'tracepoint',
   'features',
   'ring-reader',
