@@ -134,7 +134,7 @@ int main(int, char** argv) {
     Check(rings != nullptr, "bpf_new_ringbuf");
   } else {
     for (int cpu = 0; cpu < sysconf(_SC_NPROCESSORS_ONLN); cpu++) {
-      bcc_perf_buffer_opts options = {.pid = -1, .cpu = cpu, .wakeup_events = 1};
+      bcc_perf_buffer_opts options = {.pid = -1, .cpu = cpu, .wakeup_events = mode == "drain" ? 1000 : 1};
       auto* reader = static_cast<perf_reader*>(bpf_open_perf_buffer_opts(
           [](void* context, void* data, int) { static_cast<Sink*>(context)->Take(data); },
           [](void* context, uint64_t lost) { static_cast<Sink*>(context)->lost += lost; }, &sink, pages, &options));

@@ -42,7 +42,8 @@ def open_buffer(callback):
     if ring:
         events.open_ring_buffer(callback)
     else:
-        events.open_perf_buffer(callback, page_cnt=job["pages"], lost_cb=count_lost)
+        wakeup_events = 1000 if job["mode"] == "drain" else 1
+        events.open_perf_buffer(callback, page_cnt=job["pages"], lost_cb=count_lost, wakeup_events=wakeup_events)
 
 
 lost_by_perf = 0
