@@ -18,16 +18,21 @@ export interface BCCErrorOptions {
 export class BCCError extends Error {
   readonly code: string;
   /** The positive error number, or undefined where no system call failed. */
-  readonly errno: number | undefined;
-  readonly hint: string | undefined;
+  declare readonly errno: number | undefined;
+  declare readonly hint: string | undefined;
 
-  constructor(code: string, message: string, options: BCCErrorOptions = {}) {
-    super(options.hint ? `${message}\n  hint: ${options.hint}` : message, { cause: options.cause });
+  constructor(code: string, message: string, { errno, hint, cause }: BCCErrorOptions = {}) {
+    super(hint ? `${message}\n  hint: ${hint}` : message, cause === undefined ? undefined : { cause });
     this.name = new.target.name;
     this.code = code;
-    this.errno = options.errno;
-    this.hint = options.hint;
+    if (errno !== undefined) this.errno = errno;
+    if (hint !== undefined) keepAside(this, 'hint', hint);
   }
+}
+
+/** A property for programs: the message tells people the same, so printing the error shall not show it again. */
+function keepAside(error: BCCError, name: string, value: unknown): void {
+  Object.defineProperty(error, name, { value, enumerable: false, writable: false, configurable: true });
 }
 
 /** One message of the C compiler, placed in the user's own text. */
@@ -46,26 +51,26 @@ export interface Diagnostic {
 
 /** The C text did not become a program. `diagnostics` are the compiler's messages, `output` all that it printed. */
 export class CompileError extends BCCError {
-  readonly diagnostics: readonly Diagnostic[];
-  readonly output: string;
+  declare readonly diagnostics: readonly Diagnostic[];
+  declare readonly output: string;
 
   constructor(
     message: string,
     options: BCCErrorOptions & { code?: string; diagnostics?: readonly Diagnostic[]; output?: string } = {},
   ) {
     super(options.code ?? 'ERR_BCC_COMPILE', message, options);
-    this.diagnostics = options.diagnostics ?? [];
-    this.output = options.output ?? '';
+    keepAside(this, 'diagnostics', options.diagnostics ?? []);
+    keepAside(this, 'output', options.output ?? '');
   }
 }
 
 /** The kernel refused a program or a map. `log` is the verifier's whole log, '' where it wrote none. */
 export class LoadError extends BCCError {
-  readonly log: string;
+  declare readonly log: string;
 
   constructor(message: string, options: BCCErrorOptions & { code?: string; log?: string } = {}) {
     super(options.code ?? 'ERR_BCC_LOAD', message, options);
-    this.log = options.log ?? '';
+    keepAside(this, 'log', options.log ?? '');
   }
 }
 
