@@ -17,3 +17,23 @@ export async function showing<T>(what: string, work: Promise<T>): Promise<T> {
     process.stderr.write('\r\x1b[K');
   }
 }
+
+/** From how many steps on work that keeps the process busy is worth a word. */
+const MANY = 50;
+
+/** The same for work that lets no timer run: it is told before, and `step` tells how far it has come. */
+export function showingBusy<T>(what: string, steps: number, work: (step: (done: number) => void) => T): T {
+  if (!process.stderr.isTTY || steps < MANY) return work(() => {});
+  let drawn = Number.NEGATIVE_INFINITY;
+  const draw = (text: string) => {
+    if (performance.now() - drawn < 100) return;
+    drawn = performance.now();
+    process.stderr.write(`\r\x1b[K${text}`);
+  };
+  draw(`${what} …`);
+  try {
+    return work((done) => draw(`${what}: ${done} of ${steps}`));
+  } finally {
+    process.stderr.write('\r\x1b[K');
+  }
+}

@@ -5,9 +5,8 @@ import * as path from 'node:path';
 import { type REPLServer, start } from 'node:repl';
 import { inspect } from 'node:util';
 import * as tsbcc from '../index';
-import { kernelSymbols } from '../kernel/kallsyms';
-import { listTracepoints } from '../kernel/tracefs';
 import type { Command } from './command';
+import { complete } from './completion';
 import { PROGRAM_OPTIONS, programOptions } from './program';
 import { showing } from './progress';
 
@@ -37,40 +36,17 @@ int tracepoint__syscalls__sys_enter_execve(void *ctx) {
 
 type Completer = (line: string, done: (error: Error | null, result: [string[], string]) => void) => void;
 
-/** At most this many of the kernel's 100,000 names: a screen of them is no help. */
-const SHOWN = 200;
-
-/** Names that fit inside an open string of an attach call: kernel functions, tracepoints, the program's own. */
-function stringCandidates(session: Session, line: string): [names: Iterable<string>, typed: string] | undefined {
-  const open = /(?:\b(\w+)\s*:\s*|\b(table|getTable|loadFunc|disassembleFunc|dumpFunc)\(\s*)(['"`])([^'"`]*)$/.exec(
-    line,
-  );
-  if (!open) return undefined;
-  const [, option, method, , typed = ''] = open;
-  if (method === 'table' || method === 'getTable') return [Object.keys(session.b?.tables ?? {}), typed];
-  if (method !== undefined || option === 'fnName') return [session.b?.functions ?? [], typed];
-  if (option === 'event') return [kernelSymbols().names(), typed];
-  if (option === 'tp') return [listTracepoints(), typed];
-  return undefined;
-}
-
-/** Node's own completion, and names of the kernel and the program inside strings. */
+/** Node's own completion, and names of the kernel and the program where only we know them. */
 function completerFor(session: Session, original: Completer): Completer {
   return (line, done) => {
-    let found: [Iterable<string>, string] | undefined;
+    let found: ReturnType<typeof complete>;
     try {
-      found = stringCandidates(session, line);
+      found = complete(session.b, line);
     } catch {
-      // without tracefs or kallsyms there is nothing to offer
+      // without tracefs, kallsyms or that library there is nothing to offer
     }
-    if (!found) return original(line, done);
-    const [names, typed] = found;
-    const hits = new Set<string>();
-    for (const name of names) {
-      if (name.startsWith(typed)) hits.add(name);
-      if (hits.size >= SHOWN) break;
-    }
-    done(null, [[...hits].sort(), typed]);
+    if (found) done(null, found);
+    else original(line, done);
   };
 }
 
@@ -89,6 +65,14 @@ function edit(text: string): string | undefined {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+function onlyStackTable(b: tsbcc.BCC): string {
+  const names = Object.keys(b.tables).filter((name) => b.tables[name]!.type === tsbcc.BPFMapType.STACK_TRACE);
+  if (names.length === 1) return names[0]!;
+  throw new RangeError(
+    names.length === 0 ? 'the program has no table of stacks' : `which table? .stack ${names.join(' or ')} ID`,
+  );
 }
 
 function defineCommands(server: REPLServer, session: Session, say: (text: string) => void): void {
@@ -117,7 +101,11 @@ function defineCommands(server: REPLServer, session: Session, say: (text: string
     action: withProgram((b) => {
       for (const [name, { type, keySize, leafSize, maxEntries }] of Object.entries(b.tables)) {
         const kind = Object.entries(tsbcc.BPFMapType).find(([, number]) => number === type)?.[0] ?? String(type);
-        say(`${name.padEnd(20)} ${kind}, key ${keySize} bytes, leaf ${leafSize} bytes, ${maxEntries} entries at most`);
+        const size =
+          type === tsbcc.BPFMapType.RINGBUF
+            ? `${maxEntries} bytes`
+            : `key ${keySize} bytes, leaf ${leafSize} bytes, ${maxEntries} entries at most`;
+        say(`${name.padEnd(20)} ${kind}, ${size}`);
       }
     }),
   });
@@ -126,9 +114,11 @@ function defineCommands(server: REPLServer, session: Session, say: (text: string
     action: withProgram((b, name) => b.table(name).printLog2Hist()),
   });
   server.defineCommand('stack', {
-    help: '.stack TABLE ID [PID]: the functions of a stack, of the kernel or of a process',
+    help: '.stack [TABLE] ID [PID]: the functions of a stack, of the kernel or of a process',
     action: withProgram((b, argument) => {
-      const [name = '', id = '', pid = '-1'] = argument.split(/\s+/);
+      const words = argument.split(/\s+/);
+      const name = /^\d/.test(words[0]!) ? onlyStackTable(b) : words.shift()!;
+      const [id = '', pid = '-1'] = words;
       for (const address of b.table(name).walk(Number(id))) {
         say(`  ${tsbcc.BCC.sym(address, Number(pid), { showModule: true, showOffset: true })}`);
       }
@@ -172,7 +162,7 @@ export const command: Command = {
     const say = (text: string) => process.stdout.write(`${text}\n`);
     const colors = process.stdout.hasColors?.() ?? false;
     say(first ? inspect(first, { colors }) : 'b = new BCC(`…`) loads a program; .edit writes one; .help tells more');
-    const server = start({ prompt: 'tsbcc> ', useGlobal: false });
+    const server = start({ prompt: 'tsbcc> ', useGlobal: true });
     const session: Session = Object.assign(server.context, tsbcc, { b: first });
     const original = server.completer as unknown as Completer;
     Object.assign(server, { completer: completerFor(session, original) });

@@ -102,10 +102,13 @@ it('lists the cache', () => {
 });
 
 it('explores a program in a REPL, and detaches everything on leaving', () => {
-  const { stdout, status } = tsbcc(['repl', file], '.probes\n.tables\nb.table("counts").set(1, 2n).get(1)\n.exit\n');
+  const typed = ['.probes', '.tables', 'b.table("counts").set(1, 2n).get(1)', '.stack 1'];
+  const { stdout, status } = tsbcc(['repl', file], `${typed.join('\n')}\n.exit\n`);
   expect(status).toBe(0);
   expect(stdout).toContain('tracepoint sched:sched_process_exec → tracepoint__sched__sched_process_exec');
   expect(stdout).toMatch(/counts +HASH, key 4 bytes, leaf 8 bytes/);
+  expect(stdout).toMatch(/events +RINGBUF, 16384 bytes/);
+  expect(stdout).toContain('the program has no table of stacks');
   expect(stdout).toContain('2n');
 });
 

@@ -8,6 +8,7 @@ import { getKprobeFunctions } from '../../kernel/probe-functions';
 import { ksym } from '../../symbols';
 import { USDT } from '../../usdt';
 import { type Command, integer, seconds, UsageError } from '../command';
+import { showingBusy } from '../progress';
 import { DURATION, eachRound, left, macros, PID, print, right, TIMESTAMP, timeOfDay, withProgram } from './support';
 
 /** Places beyond the kernel's functions, each with a BPF function of its own. */
@@ -59,7 +60,7 @@ interface Plan {
   text: string;
   places: number;
   usdtContexts?: USDT[];
-  attach(b: BCC): void;
+  attach(b: BCC, step: (attached: number) => void): void;
   read(b: BCC): [name: string, count: number][];
 }
 
@@ -118,8 +119,11 @@ function planPlaces(
   return {
     text: placesText(names.length),
     places: names.length,
-    attach: (b) => {
-      for (const place of names.keys()) attach(b, place, `on_call_${place}`);
+    attach: (b, step) => {
+      for (const place of names.keys()) {
+        attach(b, place, `on_call_${place}`);
+        step(place + 1);
+      }
     },
     read: (b) => {
       const counts = [...b.table<number, bigint>('counts').values()];
@@ -208,7 +212,7 @@ export const command: Command = {
     const interval = seconds(values, 'interval') ?? Number.POSITIVE_INFINITY;
     const options = { text: plan.text, cflags, ...(plan.usdtContexts && { usdtContexts: plan.usdtContexts }) };
     await withProgram(options, seconds(values, 'duration'), async (b, signal) => {
-      plan.attach(b);
+      showingBusy(`attaching to ${plan.places} functions`, plan.places, (step) => plan.attach(b, step));
       print(`Tracing ${plan.places} functions for "${pattern}"... Hit Ctrl-C to end.`);
       await eachRound({ seconds: interval, count: Number.POSITIVE_INFINITY }, signal, () => {
         const counts = plan.read(b).filter(([, count]) => count > 0);
