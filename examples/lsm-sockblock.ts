@@ -9,7 +9,9 @@ if (!BCC.supportLsm()) {
   process.exit(1);
 }
 
-const b = new BCC(`
+// Compiled in: the hook is at work from the moment it is loaded, and a table would be filled too late for some.
+const cflags = [`-DFORBID=${blocking ? 1 : 0}`];
+const text = `
 #define AF_ALG 38
 #define EPERM 1
 struct socket_t {
@@ -18,22 +20,18 @@ struct socket_t {
     int blocked;
     char comm[16];
 };
-// 1: forbid. A table, so that it can be changed while the program runs.
-BPF_ARRAY(mode, u32, 1);
 BPF_RINGBUF_OUTPUT(sockets, 8);
 
 LSM_PROBE(socket_create, int family, int type, int protocol, int kern) {
     if (family != AF_ALG)
         return 0;
-    int zero = 0;
-    u32 *forbid = mode.lookup(&zero);
-    struct socket_t event = {.type = type, .blocked = forbid && *forbid};
+    struct socket_t event = {.type = type, .blocked = FORBID};
     event.pid = bpf_get_current_pid_tgid() >> 32;
     bpf_get_current_comm(&event.comm, sizeof(event.comm));
     sockets.ringbuf_output(&event, sizeof(event), 0);
-    return event.blocked ? -EPERM : 0;
-}`);
-b.table('mode').set(0, blocking ? 1 : 0);
+    return FORBID ? -EPERM : 0;
+}`;
+const b = new BCC({ text, cflags });
 const limit = limits();
 
 async function print() {
