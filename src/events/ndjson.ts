@@ -27,7 +27,10 @@ export function toNdjson(value: unknown, { plain = false }: NdjsonOptions = {}):
   return (plain ? plainText(value) : JSON.stringify(tagged(value))) ?? 'null';
 }
 
-/** The value that {@link toNdjson} wrote. Bytes come back as Uint8Array, losses as {@link Loss}. */
+/**
+ * The value that {@link toNdjson} wrote. Bytes come back as Uint8Array, losses as {@link Loss}.
+ * @throws SyntaxError where the line is no JSON, or none that toNdjson wrote
+ */
 export function fromNdjson(line: string): unknown {
   return untagged(JSON.parse(line));
 }
@@ -104,18 +107,36 @@ function untagged(value: unknown): unknown {
   const object = value as Record<string, unknown>;
   switch (Object.keys(object)[0]) {
     case '$bigint':
-      return BigInt(object.$bigint as string);
+      return integerOf(object.$bigint);
     case '$bytes':
-      return new Uint8Array(Buffer.from(object.$bytes as string, 'base64'));
+      return bytesOf(object.$bytes);
     case '$number':
       return Number(object.$number);
     case '$lost':
-      return new Loss(object.$lost as number, object.cause as Loss['cause'], object.cpu as number | undefined);
+      if (typeof object.$lost !== 'number') throw unlike('$lost', 'a count', object.$lost);
+      return new Loss(object.$lost, object.cause as Loss['cause'], object.cpu as number | undefined);
     case '$object':
-      return untaggedMembers(object.$object as object);
+      if (typeof object.$object !== 'object' || object.$object === null) {
+        throw unlike('$object', 'an object', object.$object);
+      }
+      return untaggedMembers(object.$object);
     default:
       return untaggedMembers(object);
   }
+}
+
+function integerOf(digits: unknown): bigint {
+  if (typeof digits === 'string' && /^-?\d+$/.test(digits)) return BigInt(digits);
+  throw unlike('$bigint', "an integer's digits", digits);
+}
+
+function bytesOf(text: unknown): Uint8Array {
+  if (typeof text === 'string') return new Uint8Array(Buffer.from(text, 'base64'));
+  throw unlike('$bytes', 'base64', text);
+}
+
+function unlike(tag: string, wanted: string, found: unknown): SyntaxError {
+  return new SyntaxError(`{"${tag}":…} holds ${wanted}, not ${JSON.stringify(found)}`);
 }
 
 function untaggedMembers(object: object): object {

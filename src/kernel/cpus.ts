@@ -1,12 +1,10 @@
 import { readFileSync } from 'node:fs';
 
-/** The numbers in a kernel list such as `0-3,5`; [] for an empty one. */
+/** The numbers in a kernel list such as `0-3,5`; [] for an empty one. What is no number or range of numbers is left out. */
 export function parseCpuList(text: string): number[] {
   const cpus: number[] = [];
-  for (const part of text.trim().split(',')) {
-    if (part === '') continue;
-    const [first, last] = part.split('-').map(Number);
-    for (let cpu = first!; cpu <= (last ?? first!); cpu++) cpus.push(cpu);
+  for (const [, first, last] of text.matchAll(/(?:^|,)(\d{1,5})(?:-(\d{1,5}))?(?=,|\s*$)/g)) {
+    for (let cpu = Number(first); cpu <= Number(last ?? first); cpu++) cpus.push(cpu);
   }
   return cpus;
 }

@@ -242,6 +242,8 @@ export class ElfFile {
       const descriptionSize = view.u32(at + 4);
       const type = view.u32(at + 8);
       const nameAt = at + 12;
+      // Sums are bounded before they are aligned: bit operations take sizes from 2 GiB on for negative ones.
+      if (nameSize > bytes.length || descriptionSize > bytes.length) return;
       const descriptionAt = nameAt + align4(nameSize);
       const end = descriptionAt + descriptionSize;
       if (end > bytes.length) return;

@@ -50,6 +50,7 @@ const HEX = Uint8Array.from({ length: 256 }, (_, code) => {
 const IS_DATA = Uint8Array.from({ length: 256 }, (_, code) => (/[bdr]/i.test(String.fromCharCode(code)) ? 1 : 0));
 
 const NEWLINE = 0x0a;
+const SPACE = 0x20;
 const TAB = 0x09;
 const BRACKET = 0x5b;
 
@@ -100,11 +101,12 @@ export class KernelSymbols {
         high = ((high << 4) | (low >>> 28)) >>> 0;
         low = ((low << 4) | digit) >>> 0;
       }
+      const isSymbol = text[at] === SPACE && text[at + 2] === SPACE;
       const type = text[at + 1]!;
-      const start = at + 3;
+      const start = isSymbol ? at + 3 : at;
       at = start;
       while (at < text.length && text[at] !== TAB && text[at] !== NEWLINE) at++;
-      if (at > start && count < capacity) {
+      if (isSymbol && at > start && count < capacity) {
         nameStart[count] = start;
         nameEnd[count] = at;
         types[count] = type;

@@ -1,4 +1,5 @@
 import { BPFMapType } from '../constants';
+import { stripComments } from '../kernel/headers/scan';
 
 /*
  * What is read from the program's own C text before it is compiled. The scanner knows tokens, strings, comments and
@@ -163,10 +164,10 @@ export function annotateEvents(text: string, countLost = false): AnnotatedSource
   for (const call of findEventCalls(text)) {
     let inner = text.slice(call.start, call.end);
     let declaration = '';
-    if (call.pointer) {
+    const p = call.pointer && oneLine(call.pointer);
+    if (p) {
       const name = `__tsbcc_event_${eventTables.length}`;
       eventTables.push(call.table);
-      const p = call.pointer;
       // A void pointer has no type to tell: a char stands for it.
       const type = `__typeof__(__builtin_choose_expr(__builtin_types_compatible_p(__typeof__(${p}), void *), (char)0, *(${p})))`;
       declaration = `static struct ____btf_map_${name} { int key; ${type} value; } ${name} __attribute__((section(".maps.${name}"), used)); `;
@@ -183,6 +184,13 @@ export function annotateEvents(text: string, countLost = false): AnnotatedSource
     done = call.end;
   }
   return { text: out + text.slice(done), eventTables, lostTables };
+}
+
+/** An expression on one line, which may then stand in a text more than once; undefined with preprocessor lines in it. */
+function oneLine(expression: string): string | undefined {
+  if (!expression.includes('\n')) return expression;
+  const bare = stripComments(expression, true);
+  return /^\s*#/m.test(bare) ? undefined : bare.replace(/\s*\\?\n\s*/g, ' ');
 }
 
 /** The line that defines LOST_TABLE; it must stand before the program's text. */

@@ -106,6 +106,22 @@ describeIf('cc', 'ELF files', () => {
   });
 });
 
+it('ends at a note whose sizes are those of no file', () => {
+  const image = Buffer.alloc(64 + 56 + 32);
+  image.write('\x7fELF\x02\x01\x01', 'latin1');
+  image.writeUInt16LE(3, 16);
+  image.writeBigUInt64LE(64n, 32);
+  image.writeUInt16LE(56, 54);
+  image.writeUInt16LE(1, 56);
+  image.writeUInt32LE(4, 64);
+  image.writeBigUInt64LE(120n, 72);
+  image.writeBigUInt64LE(32n, 96);
+  // Aligned with 32-bit operations this size is negative, and the next note would be the one before.
+  image.writeUInt32LE(0x80000000, 120);
+  image.writeUInt32LE(0x7ffffff4, 124);
+  expect(ElfFile.withImage('image', image, (file) => file.buildId())).toBeUndefined();
+});
+
 function refusedOrRead(read: () => unknown): void {
   try {
     read();

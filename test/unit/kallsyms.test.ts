@@ -105,3 +105,8 @@ it('many kernel symbols are found as a search from the first to the last finds t
     }
   }
 });
+
+it('leaves out lines that are no symbols', () => {
+  const text = 'ffffffff81000000 T first\n4\t[bp\nffffffff81000010Tsecond\n\nffffffff81000020 t third\n';
+  expect([...new KernelSymbols(Buffer.from(text)).names()]).toEqual(['first', 'third']);
+});

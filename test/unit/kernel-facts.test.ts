@@ -8,6 +8,7 @@ describe('lists of CPUs', () => {
     ['0-3,5\n', [0, 1, 2, 3, 5]],
     ['0,2-3,8-8', [0, 2, 3, 8]],
     ['\n', []],
+    ['1,7-9007199254740992,x,3', [1, 3]],
   ])('%j', (text, cpus) => {
     expect(parseCpuList(text)).toEqual(cpus);
   });

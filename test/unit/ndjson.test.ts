@@ -69,4 +69,11 @@ describe('NDJSON', () => {
       message: expect.stringContaining('line 3'),
     });
   });
+
+  it.each(['{"$bigint":"l"}', '{"$bigint":{}}', '{"$bytes":[1]}', '{"$object":null}', '{"$lost":"many"}'])(
+    'refuses %s by a SyntaxError',
+    (line) => {
+      expect(() => fromNdjson(line)).toThrow(expect.objectContaining({ name: 'SyntaxError' }));
+    },
+  );
 });

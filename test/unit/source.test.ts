@@ -59,6 +59,19 @@ describe('annotating events', () => {
     expect(annotated.split('\n')).toHaveLength(text.split('\n').length);
   });
 
+  it('keeps the lines of an event that is written over several', () => {
+    const text = 'e.perf_submit(ctx, &(struct d){\n  1, // one\n  2 }, 8);\nf();';
+    const { text: annotated, eventTables } = annotateEvents(text);
+    expect(eventTables).toEqual(['e']);
+    expect(annotated.split('\n')).toHaveLength(4);
+    expect(annotated.split('\n')[3]).toBe('f();');
+  });
+
+  it('leaves alone an event that is chosen by the preprocessor', () => {
+    const text = 'e.perf_submit(ctx,\n#ifdef A\n&a\n#else\n&b\n#endif\n, 8);';
+    expect(annotateEvents(text)).toEqual({ text, eventTables: [], lostTables: [] });
+  });
+
   it('counts failures only where that is asked for', () => {
     const text = 'r.ringbuf_output(&d, sizeof(d), 0); s.ringbuf_reserve(8);';
     expect(annotateEvents(text).lostTables).toEqual([]);
