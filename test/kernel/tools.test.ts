@@ -1,59 +1,18 @@
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { closeSync, existsSync, fsyncSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { closeSync, existsSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import path from 'node:path';
 import { itIf, kernelHas, requireRoot, stopProcess } from '../helpers';
+import { DISK, type Outcome, ROOT, SCRIPT_TIMEOUT, useScripts } from '../helpers/scripts';
 
 requireRoot();
 
-const ROOT = path.join(__dirname, '../..');
 const CLI = path.join(ROOT, 'lib/cli/main.js');
-/** In the VMs a compilation alone takes up to half a minute. */
-const TIMEOUT = 240_000;
-
-let folder: string;
-let child: ChildProcess | undefined;
-
-beforeAll(() => {
-  execFileSync(process.execPath, [path.join(ROOT, 'scripts/build.mjs')], { stdio: ['ignore', 'ignore', 'inherit'] });
-  folder = mkdtempSync(path.join(ROOT, 'build', 'tools-test-'));
-}, TIMEOUT);
-
-afterEach(async () => {
-  if (child) await stopProcess(child);
-});
-
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-interface Outcome {
-  stdout: string;
-  stderr: string;
-  code: number | null;
-}
+const scripts = useScripts('tools');
 
 /** Runs a tool while `work` is done again and again, until it ends by itself or its output has `until`: then Ctrl-C. */
-function runTool(args: string[], work: () => void = () => {}, until?: RegExp): Promise<Outcome> {
-  return new Promise((resolve, reject) => {
-    const running = spawn(process.execPath, [CLI, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-    child = running;
-    const outcome = { stdout: '', stderr: '' };
-    const timer = setInterval(work, 100);
-    let interrupted = false;
-    running.stdout.on('data', (chunk) => {
-      outcome.stdout += chunk;
-      if (interrupted || !until?.test(outcome.stdout)) return;
-      interrupted = true;
-      running.kill('SIGINT');
-    });
-    running.stderr.on('data', (chunk) => {
-      outcome.stderr += chunk;
-    });
-    running.on('error', reject);
-    running.on('close', (code) => {
-      clearInterval(timer);
-      resolve({ ...outcome, code });
-    });
-  });
+function runTool(args: string[], work?: () => void, until?: RegExp): Promise<Outcome> {
+  return scripts.run([CLI, ...args], work, until);
 }
 
 /** The ends of children of this process, to be looked for in what a tool printed. */
@@ -78,7 +37,7 @@ describe('execsnoop', () => {
       expect(Number(ppid)).toBe(process.pid);
       expect(code).toBe(0);
     },
-    TIMEOUT,
+    SCRIPT_TIMEOUT,
   );
 
   it(
@@ -93,7 +52,7 @@ describe('execsnoop', () => {
       expect(stdout).toMatch(/^0 +sh +\d+ +\d+ +-2 "\/nonexistent\/program"$/m);
       expect(stdout).not.toMatch(/ true /);
     },
-    TIMEOUT,
+    SCRIPT_TIMEOUT,
   );
 
   it(
@@ -102,7 +61,7 @@ describe('execsnoop', () => {
       const pipe = spawn('sh', ['-c', `"$0" "$1" execsnoop | head -n 2`, process.execPath, CLI], {
         stdio: ['ignore', 'pipe', 'pipe'],
       });
-      child = pipe;
+      scripts.end(pipe);
       let stderr = '';
       pipe.stderr.on('data', (chunk) => {
         stderr += chunk;
@@ -113,7 +72,7 @@ describe('execsnoop', () => {
       clearInterval(timer);
       expect(stderr).toBe('');
     },
-    TIMEOUT,
+    SCRIPT_TIMEOUT,
   );
 });
 
@@ -136,13 +95,13 @@ describe('opensnoop', () => {
       expect(stdout).toMatch(new RegExp(`^${process.pid} +\\S.* +-1 +2 /nonexistent/file$`, 'm'));
       expect(stdout).toMatch(new RegExp(`^${process.pid} +\\S.* +\\d+ +0 ${file}$`, 'm'));
     },
-    TIMEOUT,
+    SCRIPT_TIMEOUT,
   );
 
   it(
     'shows only failures, or only what is opened with a flag',
     async () => {
-      const file = path.join(folder, 'written');
+      const file = path.join(scripts.folder, 'written');
       const work = () => {
         closeSync(openSync(file, 'w'));
         readFileSync(file);
@@ -153,7 +112,7 @@ describe('opensnoop', () => {
       expect(rows.length).toBeGreaterThan(0);
       for (const row of rows) expect(row).toMatch(/^\d+ +\S.* +\d+ +0 0\d*1\d\d\d .*written$/);
     },
-    TIMEOUT,
+    SCRIPT_TIMEOUT,
   );
 });
 
@@ -172,7 +131,7 @@ describe('syscount', () => {
       expect(Number(count) % 50).toBe(0);
       expect(Number(time)).toBeGreaterThan(0);
     },
-    TIMEOUT,
+    SCRIPT_TIMEOUT,
   );
 
   it(
@@ -182,7 +141,7 @@ describe('syscount', () => {
       const { stdout } = await runTool(['syscount', '-P', '-e', 'ENOENT', '-d', '2', '-p', String(process.pid)], work);
       expect(stdout).toMatch(new RegExp(`^PID +COMM +COUNT\\n${process.pid} +\\S.* +\\d+$`, 'm'));
     },
-    TIMEOUT,
+    SCRIPT_TIMEOUT,
   );
 
   it('refuses an errno that there is not', async () => {
@@ -202,7 +161,7 @@ describe('funccount', () => {
       expect(stdout).toMatch(/^FUNC +COUNT$/m);
       expect(Number(/^syscalls:sys_enter_kill +(\d+)$/m.exec(stdout)![1])).toBeGreaterThan(5);
     },
-    TIMEOUT,
+    SCRIPT_TIMEOUT,
   );
 
   itIf(
@@ -214,7 +173,7 @@ describe('funccount', () => {
       );
       expect(Number(/^getpgrp +(\d+)$/m.exec(stdout)![1])).toBeGreaterThan(0);
     },
-    TIMEOUT,
+    SCRIPT_TIMEOUT,
   );
 
   itIf(
@@ -225,7 +184,7 @@ describe('funccount', () => {
       const { stdout } = await runTool(['funccount', '-d', '2', '-p', String(process.pid), 'vfs_*'], work);
       expect(Number(/^vfs_read +(\d+)$/m.exec(stdout)![1])).toBeGreaterThan(0);
     },
-    TIMEOUT,
+    SCRIPT_TIMEOUT,
   );
 
   itIf(
@@ -236,7 +195,7 @@ describe('funccount', () => {
       expect(stderr).toMatch(/^tsbcc: this kernel has no kprobes.*\n {2}hint: count tracepoints/);
       expect(code).toBe(1);
     },
-    TIMEOUT,
+    SCRIPT_TIMEOUT,
   );
 
   it('says that nothing has such a name', async () => {
@@ -263,7 +222,7 @@ describe('hist', () => {
       expect(Number(/^ +2048 -> 4095 +: (\d+) /m.exec(stdout)![1])).toBeGreaterThan(5);
       expect(stdout).toMatch(/^\tCOUNT +EVENT\n\t\d+ +args->count = 3000$/m);
     },
-    TIMEOUT,
+    SCRIPT_TIMEOUT,
   );
 
   itIf(
@@ -278,7 +237,7 @@ describe('hist', () => {
       );
       expect(stdout).toContain(`${specifier}\n\tCOUNT      EVENT\n`);
     },
-    TIMEOUT,
+    SCRIPT_TIMEOUT,
   );
 
   it.each([
@@ -297,7 +256,7 @@ describe('hist', () => {
       expect(stdout).not.toMatch(PRINTED);
       expect(code).toBe(0);
     },
-    TIMEOUT,
+    SCRIPT_TIMEOUT,
   );
 
   it('says how a specifier is written', async () => {
@@ -339,7 +298,7 @@ describe('tcpconnect', () => {
       expect(stdout).toMatch(/^PID +COMM +IP SADDR +DADDR +DPORT\n/);
       expect(stdout).toMatch(row);
     },
-    TIMEOUT,
+    SCRIPT_TIMEOUT,
   );
 
   it(
@@ -356,24 +315,15 @@ describe('tcpconnect', () => {
       const counted = await runTool(['tcpconnect', '-c', '-d', '1', '-p', String(process.pid)], work);
       expect(counted.stdout).toMatch(new RegExp(`^127\\.0\\.0\\.1 +127\\.0\\.0\\.1 +${port} +\\d+$`, 'm'));
     },
-    TIMEOUT,
+    SCRIPT_TIMEOUT,
   );
 });
 
-const onDisk = readFileSync('/proc/mounts', 'utf8')
-  .split('\n')
-  .some((line) => /^\/dev\/\S+ \/ /.test(line));
-
 describe('biolatency', () => {
-  const work = () => {
-    const fd = openSync(path.join(folder, 'data'), 'w');
-    writeSync(fd, Buffer.alloc(1 << 16, 'x'));
-    fsyncSync(fd);
-    closeSync(fd);
-  };
+  const work = scripts.writeToDisk;
 
   itIf(
-    { when: onDisk, reason: 'the root filesystem is on no block device' },
+    DISK,
     'draws how long requests take, by disk where asked to',
     async () => {
       const { stdout } = await runTool(['biolatency', '-D', '-e', '2', '1'], work);
@@ -382,7 +332,7 @@ describe('biolatency', () => {
       expect(Number(/^avg = \d+ usecs, total: \d+ usecs, count: (\d+)$/m.exec(stdout)![1])).toBeGreaterThan(0);
       expect(counted).toBeGreaterThan(0);
     },
-    TIMEOUT,
+    SCRIPT_TIMEOUT,
   );
 
   it('refuses a disk that there is not', async () => {
@@ -401,7 +351,7 @@ describe('runqlat', () => {
       expect(stdout.match(/^pid = /gm)).toHaveLength(2);
       expect(code).toBe(0);
     },
-    TIMEOUT,
+    SCRIPT_TIMEOUT,
   );
 });
 
@@ -410,7 +360,7 @@ describe('profile', () => {
   beforeAll(() => {
     const script = 'function spin() { for (;;) Math.sqrt(Math.random()); } spin()';
     busy = spawn(process.execPath, ['--perf-basic-prof', '--no-turbo-inlining', '-e', script], {
-      cwd: folder,
+      cwd: scripts.folder,
       stdio: 'ignore',
     });
   });
@@ -428,13 +378,13 @@ describe('profile', () => {
       const samples = [...stdout.matchAll(/ (\d+)$/gm)].reduce((sum, [, count]) => sum + Number(count), 0);
       expect(samples).toBeGreaterThan(20);
     },
-    TIMEOUT,
+    SCRIPT_TIMEOUT,
   );
 
   it(
     'writes a flame graph that is well-formed and says how many samples it is of',
     async () => {
-      const file = path.join(folder, 'out.svg');
+      const file = path.join(scripts.folder, 'out.svg');
       const { stdout } = await runTool(['profile', '-F', '99', '-p', String(busy.pid), '--flamegraph', file, '1']);
       const samples = Number(new RegExp(`^${file}: (\\d+) samples$`, 'm').exec(stdout)![1]);
       const svg = readFileSync(file, 'utf8');
@@ -443,7 +393,7 @@ describe('profile', () => {
       for (const tag of ['g', 'title', 'svg', 'script'])
         expect(svg.split(`<${tag}`).length).toBe(svg.split(`</${tag}>`).length);
     },
-    TIMEOUT,
+    SCRIPT_TIMEOUT,
   );
 });
 

@@ -1,75 +1,23 @@
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { BCC } from '../../src';
-import { itIf, kernelHas, requireRoot, stopProcess } from '../helpers';
+import { itIf, kernelHas, requireRoot } from '../helpers';
+import { DISK, type Outcome, ROOT, SCRIPT_TIMEOUT, useScripts } from '../helpers/scripts';
 
 requireRoot();
 
-const ROOT = path.join(__dirname, '../..');
 const ANSWERS = path.join(ROOT, 'docs/tutorial/answers');
-/** In the VMs a compilation alone takes up to half a minute. */
-const TIMEOUT = 240_000;
-
-let folder: string;
-let child: ChildProcess | undefined;
-
-beforeAll(() => {
-  execFileSync(process.execPath, [path.join(ROOT, 'scripts/build.mjs')], { stdio: ['ignore', 'ignore', 'inherit'] });
-  folder = mkdtempSync(path.join(ROOT, 'build', 'tutorial-test-'));
-}, TIMEOUT);
-
-afterEach(async () => {
-  if (child) await stopProcess(child);
-});
-
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-interface Outcome {
-  stdout: string;
-  stderr: string;
-  code: number | null;
-}
+const scripts = useScripts('tutorial');
+const { writeToDisk } = scripts;
 
 /** Runs a lesson's answer while `trigger` makes what it watches; where `until` is given, ends it by Ctrl-C after that. */
 function runAnswer(name: string, args: string[], trigger: () => void, until?: RegExp): Promise<Outcome> {
-  return new Promise((resolve, reject) => {
-    const file = path.join(ROOT, 'build/docs/tutorial/answers', `${name}.js`);
-    const running = spawn(process.execPath, [file, ...args], { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
-    child = running;
-    let stdout = '';
-    let stderr = '';
-    let interrupted = false;
-    const timer = setInterval(trigger, 200);
-    running.stdout.on('data', (chunk) => {
-      stdout += chunk;
-      if (!until?.test(stdout) || interrupted) return;
-      interrupted = true;
-      running.kill('SIGINT');
-    });
-    running.stderr.on('data', (chunk) => {
-      stderr += chunk;
-    });
-    running.on('error', reject);
-    running.on('close', (code) => {
-      clearInterval(timer);
-      resolve({ stdout, stderr, code });
-    });
-  });
+  return scripts.run([path.join(ROOT, 'build/docs/tutorial/answers', `${name}.js`), ...args], trigger, until);
 }
 
 function lesson(name: string, args: string[], trigger: () => void, output: RegExp, until?: RegExp): void {
-  it(`lesson ${name}`, () => check(name, args, trigger, output, until), TIMEOUT);
+  it(`lesson ${name}`, () => check(name, args, trigger, output, until), SCRIPT_TIMEOUT);
 }
 
 async function check(name: string, args: string[], trigger: () => void, output: RegExp, until?: RegExp): Promise<void> {
@@ -87,13 +35,6 @@ const sync = () => spawnSync('sync');
 const readRandom = () =>
   spawnSync('/usr/bin/python3', ['-c', "import os; os.getrandom(40); open('/dev/urandom', 'rb').read(40)"]);
 const listFiles = () => spawnSync('ls', ['/'], { env: { ...process.env, QUOTING_STYLE: 'literal' } });
-
-function writeToDisk(): void {
-  const fd = openSync(path.join(folder, 'data'), 'w');
-  writeSync(fd, Buffer.alloc(1 << 18, 'x'));
-  fsyncSync(fd);
-  closeSync(fd);
-}
 
 lesson('01-hello-world', ['--count', '2'], fork, /^(.*\S+-\d+ .*\n){2}$/);
 lesson('01-hello-world', [], fork, /bash-\d+ .* Hello, World!$/m, /bash-\d+ .* Hello, World!\n/);
@@ -124,18 +65,14 @@ lesson(
   /^(sync number \d+, \d+ ms after the one before\n){2}\d+ calls in all\n$/m,
 );
 
-const onDisk = readFileSync('/proc/mounts', 'utf8')
-  .split('\n')
-  .some((line) => /^\/dev\/\S+ \/ /.test(line));
-const disk = { when: onDisk, reason: 'the root filesystem is on no block device' };
 const bars = (unit: string) =>
   new RegExp(`^ +${unit} +: count +distribution\\n( +\\d+ -> \\d+ +: \\d+ +\\|.*\\|\\n)+$`, 'm');
 
 itIf(
-  disk,
+  DISK,
   'lesson 06-disksnoop',
   () => check('06-disksnoop', [], writeToDisk, /^\d+\.\d{6} +W \d+ +\d+\.\d\d$/m, /^\d+\.\d{6} +W [1-9]\d* /m),
-  TIMEOUT,
+  SCRIPT_TIMEOUT,
 );
 lesson(
   '07-hello-perf-output',
@@ -145,12 +82,17 @@ lesson(
   / bash .*output!\n/,
 );
 lesson('08-sync-perf-output', ['--count', '2'], sync, /^Tracing.*\n(At time \d+\.\d\d s: .* \d+ ms ago\n){2}$/);
-itIf(disk, 'lesson 09-bitehist', () => check('09-bitehist', ['--count', '2'], writeToDisk, bars('kbytes')), TIMEOUT);
 itIf(
-  disk,
+  DISK,
+  'lesson 09-bitehist',
+  () => check('09-bitehist', ['--count', '2'], writeToDisk, bars('kbytes')),
+  SCRIPT_TIMEOUT,
+);
+itIf(
+  DISK,
   'lesson 10-disk-latency',
   () => check('10-disk-latency', ['--count', '2'], writeToDisk, bars('usecs')),
-  TIMEOUT,
+  SCRIPT_TIMEOUT,
 );
 lesson(
   '11-vfs-read-latency',
@@ -160,17 +102,17 @@ lesson(
 );
 lesson('12-urandomread', [], readRandom, /^TIME[\s\S]*^\d+\.\d{9} +python3 +\d+ +320$/m, / python3 +\d+ +320\n/);
 itIf(
-  disk,
+  DISK,
   'lesson 13-disksnoop-fixed',
   () =>
     check('13-disksnoop-fixed', [], writeToDisk, /^\d+\.\d{6} +\S*W\S* +[1-9]\d* +\d+\.\d\d$/m, / \S*W\S* +[1-9]\d* /),
-  TIMEOUT,
+  SCRIPT_TIMEOUT,
 );
 itIf(
   'uprobes',
   'lesson 14-getenv-count',
   () => check('14-getenv-count', ['--duration', '3'], listFiles, /^ +COUNT VARIABLE\n[\s\S]*^ +\d+ "QUOTING_STYLE"$/m),
-  TIMEOUT,
+  SCRIPT_TIMEOUT,
 );
 
 /** Distributions may build Python without its probes. */
@@ -182,7 +124,7 @@ itIf(
   kernelHas('uprobes') ? { when: pythonHasProbes(), reason: '/usr/bin/python3 has no USDT probes' } : 'uprobes',
   'lesson 15-python-imports',
   () => check('15-python-imports', [], readRandom, /^python3 +\d+ +\w+$/m, /^python3 +\d+ +\w+$/m),
-  TIMEOUT,
+  SCRIPT_TIMEOUT,
 );
 lesson('16-task-switch', ['--count', '20'], fork, /^Counting.*\n(task_switch\[ *\d+ -> +\d+\] = \d+\n)+$/);
 lesson('17-opens', [], listFiles, /^PID [\s\S]*^\d+ +ls +-?\d+ +\d+ \S*libc\.so\.6$/m, / ls .*libc\.so\.6\n/);
@@ -203,7 +145,7 @@ it(
     const { stderr } = await runAnswer('02-sync', ['--count', '1'], sync);
     expect(/no kprobes/.test(stderr)).toBe(!kernelHas('kprobes'));
   },
-  TIMEOUT,
+  SCRIPT_TIMEOUT,
 );
 
 it('the answers are C that compiles for kprobes as well', () => {
