@@ -1,15 +1,29 @@
-/** Bytes to decode from or encode into, with the three views that generated code reads them through. */
+/** Bytes to decode from or encode into, with the views that generated code reads them through. */
 export class ByteSource {
   readonly bytes: Buffer;
   readonly view: DataView;
   /** The same bytes as a plain Uint8Array, whose `slice` copies (Buffer's does not). */
   readonly raw: Uint8Array;
+  /** The same by 64-bit words; empty where the bytes do not begin at a multiple of 8 of their buffer. */
+  readonly u64: BigUint64Array;
+  readonly i64: BigInt64Array;
+  /** By how much they begin after one. */
+  readonly skew: number;
 
   constructor(bytes: Uint8Array) {
     const { buffer, byteOffset, byteLength } = bytes;
+    this.skew = byteOffset & 7;
+    const [start, words] = this.skew === 0 ? [byteOffset, byteLength >>> 3] : [0, 0];
+    this.u64 = new BigUint64Array(buffer, start, words);
+    this.i64 = new BigInt64Array(buffer, start, words);
     this.bytes = Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength);
     this.view = new DataView(buffer, byteOffset, byteLength);
     this.raw = new Uint8Array(buffer, byteOffset, byteLength);
+  }
+
+  /** A copy of `size` bytes from `offset` on that begins at such a multiple. */
+  aligned(offset: number, size: number): ByteSource {
+    return new ByteSource(this.raw.slice(offset, offset + size));
   }
 }
 

@@ -186,6 +186,56 @@ describe('structs', () => {
     expect(Object.getPrototypeOf(bytes)).toBe(Uint8Array.prototype);
   });
 
+  test('bytes may begin anywhere', () => {
+    const pair = struct('pair', 16, [
+      { name: 'a', offset: 0, type: int(8) },
+      { name: 'b', offset: 8, type: int(8, true) },
+    ]);
+    // The second of these packed structs has its integers where no 64-bit word begins.
+    const packed = struct('packed', 12, [
+      { name: 'n', offset: 0, type: int(8) },
+      { name: 'm', offset: 8, type: int(4) },
+    ]);
+    const layout = struct('outer', 76, [
+      { name: 'pairs', offset: 0, type: array(pair, 2) },
+      { name: 'tail', offset: 32, type: array(packed, 2) },
+      { name: 'last', offset: 56, type: { kind: 'pointer', size: 8 } },
+      { name: 'odd', offset: 68, type: int(8) },
+    ]);
+    const outer = {
+      pairs: [
+        { a: 2n ** 64n - 1n, b: -1n },
+        { a: 3n, b: -(2n ** 63n) },
+      ],
+      tail: [
+        { n: 0x1122334455667788n, m: 5 },
+        { n: 0x99aabbccddeeff00n, m: 6 },
+      ],
+      last: 0xffffffff81000000n,
+      odd: 0x0102030405060708n,
+    };
+    const codec = codecFor<typeof outer>(layout);
+    const bytes = encode(layout, outer);
+    for (let base = 0; base < 9; base++) {
+      for (let offset = 0; offset < 9; offset++) {
+        const memory = new Uint8Array(base + offset + 76 + 8);
+        memory.set(bytes, base + offset);
+        const source = new ByteSource(memory.subarray(base));
+        expect(codec.decode(source, offset)).toEqual(outer);
+        expect(codec.lazy(source, offset).odd).toBe(outer.odd);
+        expect(codec.lazy(source, offset).tail).toEqual(outer.tail);
+        expect(codec.lazy(source, offset).last).toBe(outer.last);
+      }
+    }
+    const flexible = struct('flexible', 8, [
+      { name: 'n', offset: 0, type: int(8) },
+      { name: 'words', offset: 8, type: array(int(8), 0) },
+    ]);
+    const source = new ByteSource(Uint8Array.from([0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 9, 9]));
+    expect(codecFor(flexible).decode(source, 1, 17)).toEqual({ n: 1n, words: [2n] });
+    expect(codecFor(flexible).decode(source, 1)).toEqual({ n: 1n, words: [] });
+  });
+
   test('names that mean something to JavaScript are only names', () => {
     const names = ['__proto__', 'constructor', 'toString', 'toJSON', '"];throw 1;//', 'a b', '`x`'];
     const odd = struct(
