@@ -3,8 +3,9 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import { styleText } from 'node:util';
 import { privilegeHint } from '../errors';
-import { features } from '../kernel/features';
+import { type Features, features } from '../kernel/features';
 import { resolveHeaders } from '../kernel/headers';
+import { tracefsRoot } from '../kernel/tracefs';
 import { runtime } from '../native';
 import { cacheFolder } from '../program/cache';
 import type { Command } from './command';
@@ -66,26 +67,24 @@ function privilegeFinding(): Finding {
   };
 }
 
-function featureFindings(): Finding[] {
-  const found = features();
-  const line = (
-    name: string,
-    ok: boolean,
-    what: string,
-    without: string,
-    remedy: string,
-    state: 'lacks' | 'missing' = 'lacks',
-  ): Finding => (ok ? { name, state: 'ok', what } : { name, state, what: without, remedy });
-  const here = (types: Record<string, boolean>) => Object.entries(types).filter(([, ok]) => ok).length;
+/** `ok` with `what`, or another state with what that takes away and the remedy. */
+function line(
+  name: string,
+  ok: boolean,
+  what: string,
+  without: string,
+  remedy: string,
+  state: 'lacks' | 'missing' = 'lacks',
+): Finding {
+  return ok ? { name, state: 'ok', what } : { name, state, what: without, remedy };
+}
+
+function mountFindings(found: Features): Finding[] {
   return [
-    line(
-      'tracefs',
-      found.tracefs,
-      'mounted',
-      'not mounted: no tracepoints, no trace_pipe',
-      'mount -t tracefs tracefs /sys/kernel/tracing',
-      'missing',
-    ),
+    attempt('tracefs', 'missing', 'mount -t tracefs tracefs /sys/kernel/tracing', () => {
+      tracefsRoot();
+      return 'mounted';
+    }),
     line(
       'debugfs',
       found.debugfs,
@@ -101,6 +100,14 @@ function featureFindings(): Finding[] {
       'not mounted: no cgroup programs',
       'mount -t cgroup2 none /sys/fs/cgroup',
     ),
+  ];
+}
+
+/** What is found by making maps and loading programs; without the privileges for that, nothing can be said of it. */
+function triedFindings(found: Features): Finding[] {
+  const here = (types: Record<string, boolean>) =>
+    `${Object.values(types).filter(Boolean).length} of ${Object.keys(types).length}`;
+  return [
     line('ring buffers', found.ringBuffer, 'yes', 'no: use BPF_PERF_OUTPUT', 'Linux 5.8 has them', 'missing'),
     line('tracepoints', found.tracepoints, 'yes', 'no', 'a kernel with CONFIG_BPF_EVENTS has them', 'missing'),
     line(
@@ -132,6 +139,20 @@ function featureFindings(): Finding[] {
       'boot with lsm=…,bpf on a kernel with CONFIG_BPF_LSM',
     ),
     line('iterators', found.iterators, 'yes', 'no', 'Linux 5.8 with BTF has them'),
+    { name: 'map types', state: 'ok', what: here(found.mapTypes) },
+    { name: 'program types', state: 'ok', what: here(found.programTypes) },
+  ];
+}
+
+const NOT_TRIED: Finding = {
+  name: 'features',
+  state: 'lacks',
+  what: 'not tried: that takes the privileges named above',
+  remedy: 'sudo -E npx tsbcc doctor',
+};
+
+function settingFindings(found: Features): Finding[] {
+  return [
     line(
       'perf counters',
       found.hardwareCounters,
@@ -161,27 +182,25 @@ function featureFindings(): Finding[] {
       'maps count against RLIMIT_MEMLOCK',
       'ulimit -l unlimited',
     ),
-    { name: 'map types', state: 'ok', what: `${here(found.mapTypes)} of ${Object.keys(found.mapTypes).length}` },
-    {
-      name: 'program types',
-      state: 'ok',
-      what: `${here(found.programTypes)} of ${Object.keys(found.programTypes).length}`,
-    },
   ];
 }
 
 function examine(): Finding[] {
   const addon = attempt('runtime', 'missing', LIBRARIES, () => `libbpf ${runtime().libbpfVersion.replace(/^v/, '')}`);
+  const privileges = privilegeFinding();
   const findings: Finding[] = [
     { name: 'kernel', state: 'ok', what: `${os.release()} (${os.machine()})` },
     { name: 'node', state: 'ok', what: `${process.version} (${process.arch})` },
     addon,
     ...(addon.state === 'ok' ? [compilerFinding()] : []),
-    privilegeFinding(),
+    privileges,
     attempt('kernel types', 'missing', "install the kernel's headers", () => resolveHeaders('auto', '').describe()),
     { name: 'cache', state: 'ok', what: cacheFolder(true)! },
   ];
-  return addon.state === 'ok' ? [...findings, ...featureFindings()] : findings;
+  if (addon.state !== 'ok') return findings;
+  const found = features();
+  const tried = privileges.state === 'ok' ? triedFindings(found) : [NOT_TRIED];
+  return [...findings, ...mountFindings(found), ...tried, ...settingFindings(found)];
 }
 
 const MARKS = { ok: ['green', 'ok     '], lacks: ['yellow', 'lacks  '], missing: ['red', 'MISSING'] } as const;

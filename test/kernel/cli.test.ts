@@ -97,6 +97,19 @@ it('tells what the machine can do, and whether hello would run', () => {
   expect(findings.filter(({ state, remedy }) => state !== 'ok' && !remedy)).toEqual([]);
 });
 
+it('says what it could not try for want of privileges, and that hello would not run', () => {
+  const without = ['--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all'];
+  const { stdout, status } = spawnSync('setpriv', [...without, process.execPath, main, 'doctor', '--json'], {
+    encoding: 'utf8',
+  });
+  const findings = JSON.parse(stdout) as { name: string; state: string; what: string }[];
+  const stateOf = (wanted: string) => findings.find(({ name }) => name === wanted)?.state;
+  expect(status).toBe(1);
+  expect(stateOf('privileges')).toBe('missing');
+  expect(findings.find(({ name }) => name === 'features')?.what).toMatch(/^not tried/);
+  expect([stateOf('ring buffers'), stateOf('tracepoints')]).toEqual([undefined, undefined]);
+});
+
 it('lists the cache', () => {
   expect(tsbcc(['cache']).stdout).toMatch(/\d+ programs, \d+ bytes in /);
 });
