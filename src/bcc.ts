@@ -13,7 +13,7 @@ import {
   kprobeEventName,
   supportsKprobeMulti,
 } from './attach/kprobe';
-import type { Link } from './attach/link';
+import { type Link, OwnedLink } from './attach/link';
 import { attachRawSocket, attachXdp, removeXdp } from './attach/network';
 import { interfaceIndex } from './attach/network-interface';
 import {
@@ -84,7 +84,7 @@ import {
 import type { CompileRequest } from './program/compile';
 import type { CompiledProgram } from './program/compiled';
 import { disassemble } from './program/disassemble';
-import type { BPFFunction } from './program/function';
+import type { BPFFunction, Detachable } from './program/function';
 import type { MapSpec } from './program/maps';
 import { ProgramModule } from './program/module';
 import { generateAutoIncludes, LOST_TABLE } from './program/source';
@@ -278,9 +278,13 @@ export class BCC implements Disposable {
     return this.#module.functionNames;
   }
 
-  /** Everything that is attached, in the order in which it was. */
+  /**
+   * Everything that is attached, in the order in which it was; what static methods attached (raw sockets, XDP, cgroups)
+   * comes last.
+   */
   get links(): Link[] {
-    return this.#registry.links;
+    const owned = this.#module.loaded.flatMap(({ attachments }) => attachments.filter(isLink));
+    return [...this.#registry.links, ...owned.filter(({ attached }) => attached)];
   }
 
   #requireOpen(): void {
@@ -620,7 +624,7 @@ export class BCC implements Disposable {
 
   // Network
 
-  /** Puts a SCHED_CLS function on an interface's ingress or egress; made and removed with its clsact qdisc. */
+  /** Puts a SCHED_CLS function on an interface's ingress or egress: {@link TcOptions}. */
   attachTc({ fn, ...options }: TcOptions & { fn: BPFFunction | string }): this {
     const program = typeof fn === 'string' ? this.loadFunc(fn, BPFProgType.SCHED_CLS) : fn;
     const link: TcLink = attachTc(program, options);
@@ -649,8 +653,12 @@ export class BCC implements Disposable {
     removeXdp(dev, flags);
   }
 
-  /** Attaches to a cgroup (an open directory or its path), a socket map or a network namespace. It ends with the program. */
-  static attachFunc(fn: BPFFunction, attachableFd: FuncTarget, attachType: number, flags = 0): void {
+  /**
+   * Attaches to a cgroup (an open directory or its path), a socket map or a network namespace. It ends with the program.
+   * `flags` of {@link CgroupAttachFlag}: with 0 no program may be attached to a cgroup below, and what another process
+   * attached so is replaced; without flags both run, and the kernel detaches even if a signal kills this process.
+   */
+  static attachFunc(fn: BPFFunction, attachableFd: FuncTarget, attachType: number, flags?: number): void {
     fn.own(attachFunc(fn, attachableFd, attachType, flags), `${attachType} ${attachableFd}`);
   }
 
@@ -872,9 +880,9 @@ interface Parts {
 const open = new Set<Parts>();
 
 /**
- * Most attachments end with their descriptors, and so with the process. XDP, tc and cgroup programs and tracefs events do
- * not: they are undone when the process ends by itself, by exit() or by an exception. No signal's meaning is changed: a
- * process that a signal kills leaves those few behind.
+ * Most attachments end with their descriptors, and so with the process. Tracefs events, and XDP, tc and cgroup programs
+ * that could not be attached by links, do not: they are undone when the process ends by itself, by exit() or by an
+ * exception. No signal's meaning is changed: a process that a signal kills leaves those few behind.
  */
 function keepUntilExit(parts: Parts): void {
   if (open.size === 0) process.on('exit', releaseOpen);
@@ -1032,6 +1040,10 @@ function obtain(options: BCCOptions): Obtained {
 function logLevelOf(debug: number): number {
   if ((debug & Debug.BPF_REGISTER_STATE) !== 0) return 2;
   return (debug & Debug.BPF) !== 0 ? 1 : 0;
+}
+
+function isLink(attachment: Detachable): attachment is Link {
+  return attachment instanceof OwnedLink;
 }
 
 function isGiven(pattern: string | RegExp | undefined): pattern is string | RegExp {

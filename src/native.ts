@@ -131,6 +131,21 @@ export interface NativeLinkOptions {
   uprobeMulti?: { flags: number; path: string; offsets: BigUint64Array; refCtrOffsets?: BigUint64Array; pid?: number };
 }
 
+export interface NativeLinkInfo {
+  /** enum bpf_link_type. */
+  type: number;
+  id: number;
+  programId: number;
+  /** Of an XDP link; 0 once detached. */
+  ifindex?: number;
+  /** Of a cgroup link; 0 once detached. */
+  cgroupId?: bigint;
+  /** Of a link on a network namespace; 0 once detached. */
+  netnsInode?: number;
+  /** Of links on cgroups and network namespaces. */
+  attachType?: number;
+}
+
 export interface NativeTestRun {
   errno: number;
   returnValue: number;
@@ -236,7 +251,9 @@ export interface RuntimeAddon {
   enableStats(): NativeFd;
 
   linkCreate(programFd: number, target: number, attachType: number, options?: NativeLinkOptions): NativeFd;
-  linkInfo(fd: number): { type: number; id: number; programId: number };
+  linkInfo(fd: number): NativeLinkInfo;
+  /** Puts another program in the place of the link's. */
+  linkUpdate(fd: number, programFd: number): void;
   linkDetach(fd: number): void;
   programAttach(programFd: number, target: number, attachType: number, flags: number): void;
   programDetach(programFd: number, target: number, attachType: number): void;

@@ -106,7 +106,27 @@ static Napi::Value LinkInfo(const Napi::CallbackInfo& info) {
   result.Set("type", link.type);
   result.Set("id", link.id);
   result.Set("programId", link.prog_id);
+  switch (link.type) {
+    case BPF_LINK_TYPE_XDP:
+      result.Set("ifindex", link.xdp.ifindex);
+      break;
+    case BPF_LINK_TYPE_CGROUP:
+      result.Set("cgroupId", Napi::BigInt::New(env, static_cast<uint64_t>(link.cgroup.cgroup_id)));
+      result.Set("attachType", link.cgroup.attach_type);
+      break;
+    case BPF_LINK_TYPE_NETNS:
+      result.Set("netnsInode", link.netns.netns_ino);
+      result.Set("attachType", link.netns.attach_type);
+      break;
+    default:
+      break;
+  }
   return result;
+}
+
+/// linkUpdate(fd, programFd): another program takes the place of the link's, without a moment between them.
+static void LinkUpdate(const Napi::CallbackInfo& info) {
+  if (bpf_link_update(Int(info[0]), Int(info[1]), nullptr) != 0) ThrowErrno(info.Env(), errno, "bpf(BPF_LINK_UPDATE)");
 }
 
 static void LinkDetach(const Napi::CallbackInfo& info) {
@@ -171,6 +191,7 @@ static void PerfEventIoctl(const Napi::CallbackInfo& info) {
 void InitLink(Napi::Env env, Napi::Object exports) {
   exports.Set("linkCreate", Napi::Function::New<LinkCreate>(env, "linkCreate"));
   exports.Set("linkInfo", Napi::Function::New<LinkInfo>(env, "linkInfo"));
+  exports.Set("linkUpdate", Napi::Function::New<LinkUpdate>(env, "linkUpdate"));
   exports.Set("linkDetach", Napi::Function::New<LinkDetach>(env, "linkDetach"));
   exports.Set("programAttach", Napi::Function::New<ProgramAttach>(env, "programAttach"));
   exports.Set("programDetach", Napi::Function::New<ProgramDetach>(env, "programDetach"));

@@ -1,14 +1,16 @@
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { BPFAttachType } from '../constants';
 import { AttachError } from '../errors';
-import { runtime } from '../native';
+import { type NativeLinkInfo, runtime } from '../native';
 import { attachFailure, EBADF, EINVAL, ENOENT, type Meanings } from './failure';
+import { KernelLink, LinkType } from './kernel-link';
 import { type AttachableProgram, OwnedLink } from './link';
 
 /*
- * Programs that are put on a cgroup, a socket map or (flow dissectors) a network namespace by BPF_PROG_ATTACH.
+ * Programs that are put on a cgroup, a socket map or a network namespace: by a BPF link where the kernel has them and the
+ * flags allow it, else by BPF_PROG_ATTACH.
  *
- * Codes of errors: ERR_BCC_CGROUP_NOT_FOUND, ERR_BCC_NOT_CGROUP2, ERR_BCC_NOT_ATTACHED, ERR_BCC_ALREADY_ATTACHED.
+ * Codes of errors: ERR_BCC_CGROUP_NOT_FOUND, ERR_BCC_NAMESPACE_NOT_FOUND, ERR_BCC_NOT_CGROUP2, ERR_BCC_NOT_ATTACHED, ERR_BCC_ALREADY_ATTACHED.
  */
 
 /** BPF_F_ALLOW_OVERRIDE and its kin (linux/bpf.h): how programs of nested cgroups, and several of one, go together. */
@@ -21,39 +23,89 @@ export const CgroupAttachFlag = Object.freeze({
   REPLACE: 1 << 2,
 });
 
-/** An open cgroup directory or socket map; or the path of a cgroup directory. */
+/** An open cgroup directory, socket map or network namespace; or the path of a cgroup directory or network namespace. */
 export type FuncTarget = number | string;
 
 /**
- * Puts a program where `attachType` (a value of BPFAttachType) says: on a cgroup v2, or on a socket map for SK_MSG and
- * SK_SKB. Flow dissectors take 0 and mean this network namespace. It stays when this process ends; detach() removes it.
+ * Puts a program where `attachType` (a value of BPFAttachType) says: on a cgroup v2, on a socket map for SK_MSG and
+ * SK_SKB, on a network namespace for SK_LOOKUP. Flow dissectors take 0 and mean this process's network namespace, as
+ * SK_LOOKUP does with 0.
+ *
+ * `flags` are {@link CgroupAttachFlag}. Without any, and with ALLOW_MULTI, the program ends with this process, however it
+ * ends (Linux 5.7; 5.8 for flow dissectors). Without any, it takes the place of what this process attached so before, and
+ * runs besides the programs of others. With the other flags and with 0 (no program below) it is kept by the cgroup itself
+ * until it is detached or this process ends by itself.
  */
-export function attachFunc(program: AttachableProgram, target: FuncTarget, attachType: number, flags = 0): OwnedLink {
+export function attachFunc(
+  program: AttachableProgram,
+  target: FuncTarget,
+  attachType: number,
+  flags?: number,
+): OwnedLink {
   const held = hold(target, attachType);
+  const made = (release: () => void) => {
+    return new OwnedLink(typeName(attachType).toLowerCase(), held.name, program.name, () => {
+      try {
+        release();
+      } finally {
+        held.close();
+      }
+    });
+  };
   try {
-    runtime().programAttach(program.fd, held.fd, attachType, flags);
+    const { id } = runtime().programInfo(program.fd);
+    const link = linkFunc(program, held, attachType, flags);
+    if (link) return made(() => link.release(id));
+    runtime().programAttach(program.fd, held.attachFd, attachType, flags ?? 0);
   } catch (error) {
     held.close();
     const what = `cannot attach ${program.name} to ${held.name} as ${typeName(attachType)}`;
     throw attachFailure(what, error, meanings);
   }
-  return new OwnedLink(typeName(attachType).toLowerCase(), held.name, program.name, () => {
+  return made(() => {
     try {
       detach(program, held, attachType);
     } catch (error) {
       // detachFunc() has been before us.
       if ((error as AttachError).code !== 'ERR_BCC_NOT_ATTACHED') throw error;
-    } finally {
-      held.close();
     }
   });
 }
 
-/** Takes the program away again. ERR_BCC_NOT_ATTACHED where it is not there. */
+/** Links made without flags: the next program of this thread at the same place takes its predecessor's. */
+const sole = new WeakSet<KernelLink>();
+
+/** Through a BPF link; undefined where that cannot be had or is not wanted. */
+function linkFunc(
+  program: AttachableProgram,
+  { fd, isPlace }: HeldTarget,
+  attachType: number,
+  flags: number | undefined,
+): KernelLink | undefined {
+  if (!isPlace || (flags !== undefined && flags !== CgroupAttachFlag.ALLOW_MULTI)) return undefined;
+  const isSole = flags === undefined && attachType !== BPFAttachType.SK_LOOKUP;
+  const predecessor = isSole ? KernelLink.findHeld(isPlace) : undefined;
+  try {
+    if (predecessor && sole.has(predecessor)) return predecessor.replace(program);
+    const link = KernelLink.create(program, fd, attachType, 0);
+    if (isSole) sole.add(link);
+    return link;
+  } catch (error) {
+    // What may be attached by links alone has no other way to be tried.
+    if (attachType === BPFAttachType.SK_LOOKUP) throw error;
+    return undefined;
+  }
+}
+
+/** Takes the program away again, whoever attached it. ERR_BCC_NOT_ATTACHED where it is not there. */
 export function detachFunc(program: AttachableProgram, target: FuncTarget, attachType: number): void {
   const held = hold(target, attachType);
   try {
-    detach(program, held, attachType);
+    const { isPlace } = held;
+    const { id } = runtime().programInfo(program.fd);
+    const link = isPlace && KernelLink.find((info) => isPlace(info) && info.programId === id);
+    if (link) link.cut();
+    else detach(program, held, attachType);
   } finally {
     held.close();
   }
@@ -61,13 +113,17 @@ export function detachFunc(program: AttachableProgram, target: FuncTarget, attac
 
 interface HeldTarget {
   fd: number;
+  /** What BPF_PROG_ATTACH wants instead of `fd`. */
+  attachFd: number;
   name: string;
+  /** Whether a link is on this very target; absent for what links are not made on. */
+  isPlace?(info: NativeLinkInfo): boolean;
   close(): void;
 }
 
-function detach(program: AttachableProgram, { fd, name }: HeldTarget, attachType: number): void {
+function detach(program: AttachableProgram, { attachFd, name }: HeldTarget, attachType: number): void {
   try {
-    runtime().programDetach(program.fd, fd, attachType);
+    runtime().programDetach(program.fd, attachFd, attachType);
   } catch (error) {
     const what = `cannot detach ${program.name} from ${name} (${typeName(attachType)})`;
     throw attachFailure(what, error, { ...meanings, [ENOENT]: notAttached, [EINVAL]: notAttached });
@@ -76,26 +132,39 @@ function detach(program: AttachableProgram, { fd, name }: HeldTarget, attachType
 
 const notAttached = { code: 'ERR_BCC_NOT_ATTACHED', hint: 'the function is not attached there with that attach type' };
 
+const ON_NAMESPACES: readonly number[] = [BPFAttachType.FLOW_DISSECTOR, BPFAttachType.SK_LOOKUP];
+
 /**
  * A descriptor of our own for the target: the caller may close his while the program is attached, and the number may
  * then mean something else.
  */
 function hold(target: FuncTarget, attachType: number): HeldTarget {
-  if (typeof target === 'string') return open(target, target);
-  if (!Number.isSafeInteger(target) || target < 0) throw new TypeError(`${target} is no file descriptor`);
-  const borrowed = { fd: target, name: `fd ${target}`, close() {} };
-  if (attachType === BPFAttachType.FLOW_DISSECTOR) return { ...borrowed, name: 'this network namespace' };
+  if (ON_NAMESPACES.includes(attachType)) return holdNamespace(target, attachType);
+  if (typeof target === 'string') return holdCgroup(target, target, attachType);
+  requireDescriptor(target);
   try {
-    return open(`/proc/self/fd/${target}`, `cgroup fd ${target}`);
+    return holdCgroup(descriptorPath(target), `cgroup fd ${target}`, attachType);
   } catch {
-    return holdMap(target) ?? borrowed;
+    return holdMap(target) ?? { fd: target, attachFd: target, name: `fd ${target}`, close() {} };
   }
 }
 
-function open(path: string, name: string): HeldTarget {
+function requireDescriptor(target: number): void {
+  if (!Number.isSafeInteger(target) || target < 0) throw new TypeError(`${target} is no file descriptor`);
+}
+
+function descriptorPath(fd: number): string {
+  return `/proc/self/fd/${fd}`;
+}
+
+function holdCgroup(path: string, name: string, attachType: number): HeldTarget {
   try {
     const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
-    return { fd, name, close: () => closeSync(fd) };
+    const { ino } = fstatSync(fd, { bigint: true });
+    const isPlace = (info: NativeLinkInfo) => {
+      return info.type === LinkType.CGROUP && info.cgroupId === ino && info.attachType === attachType;
+    };
+    return { fd, attachFd: fd, name, isPlace, close: () => closeSync(fd) };
   } catch (cause) {
     throw new AttachError(`the cgroup ${path} cannot be opened: ${(cause as Error).message}`, {
       code: 'ERR_BCC_CGROUP_NOT_FOUND',
@@ -106,11 +175,33 @@ function open(path: string, name: string): HeldTarget {
   }
 }
 
+function holdNamespace(target: FuncTarget, attachType: number): HeldTarget {
+  const isOwn = target === 0;
+  if (typeof target === 'number') requireDescriptor(target);
+  const path = isOwn ? '/proc/self/ns/net' : typeof target === 'string' ? target : descriptorPath(target);
+  try {
+    const fd = openSync(path, constants.O_RDONLY);
+    const { ino } = fstatSync(fd);
+    const isPlace = (info: NativeLinkInfo) => {
+      return info.type === LinkType.NETNS && info.netnsInode === ino && info.attachType === attachType;
+    };
+    const name = isOwn ? 'this network namespace' : `the network namespace ${path}`;
+    return { fd, attachFd: 0, name, isPlace, close: () => closeSync(fd) };
+  } catch (cause) {
+    throw new AttachError(`the network namespace ${path} cannot be opened: ${(cause as Error).message}`, {
+      code: 'ERR_BCC_NAMESPACE_NOT_FOUND',
+      errno: -((cause as NodeJS.ErrnoException).errno ?? 0),
+      cause,
+      hint: 'give 0 for the own one, an open one (/proc/PID/ns/net) or its path (/run/netns/NAME)',
+    });
+  }
+}
+
 function holdMap(fd: number): HeldTarget | undefined {
   try {
     const { id, name } = runtime().mapInfo(fd);
     const own = runtime().fdById('map', id);
-    return { fd: own.fd, name: `the map ${name || id}`, close: () => own.close() };
+    return { fd: own.fd, attachFd: own.fd, name: `the map ${name || id}`, close: () => own.close() };
   } catch {
     return undefined;
   }

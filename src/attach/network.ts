@@ -1,6 +1,7 @@
-import { BPFProgType, XDPFlags } from '../constants';
+import { BPFAttachType, BPFProgType, XDPFlags } from '../constants';
 import { runtime } from '../native';
 import { attachFailure, E2BIG, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, type Meanings } from './failure';
+import { KernelLink, LinkType } from './kernel-link';
 import { type AttachableProgram, OwnedLink } from './link';
 import { interfaceIndex } from './network-interface';
 
@@ -53,40 +54,71 @@ const MODES = XDPFlags.SKB_MODE | XDPFlags.DRV_MODE | XDPFlags.HW_MODE;
 
 /**
  * Attaches an XDP program. `flags` are XDPFlags; 0 takes the driver's mode where it has one and the kernel's (skb)
- * elsewhere, and replaces the program that is there unless UPDATE_IF_NOEXIST is given. It stays after this process ends:
- * the link's detach() removes it, if no other program has taken its place.
+ * elsewhere, and replaces the program that is there unless UPDATE_IF_NOEXIST is given. It stays as long as this process
+ * and the link, whichever ends first (Linux 5.9); the program of one who did without links (`ip link`, BCC) is replaced
+ * without one too, so that no frame passes in between, and ours then stays until it is detached or this process ends by
+ * itself.
  */
 export function attachXdp(program: AttachableProgram, dev: string, flags = 0): OwnedLink {
   const ifindex = interfaceIndex(dev);
+  const native = runtime();
   try {
-    runtime().xdpAttach(ifindex, program.fd, flags);
+    const { id } = native.programInfo(program.fd);
+    const link = linkXdp(program, ifindex, flags);
+    if (link) return new OwnedLink('xdp', dev, program.name, () => link.release(id));
+    native.xdpAttach(ifindex, program.fd, flags);
+    return new OwnedLink('xdp', dev, program.name, () => removeOwnXdp(ifindex, dev, id, flags & MODES));
   } catch (error) {
     const types = [BPFProgType.XDP];
     throw attachFailure(`cannot attach ${program.name} to ${dev} as XDP`, error, xdpMeanings(dev), { program, types });
   }
-  const { id } = runtime().programInfo(program.fd);
-  return new OwnedLink('xdp', dev, program.name, () => removeOwnXdp(ifindex, dev, id, flags & MODES));
+}
+
+/** Through a BPF link; undefined where that cannot be had or is not wanted: netlink then says what is wrong. */
+function linkXdp(program: AttachableProgram, ifindex: number, flags: number): KernelLink | undefined {
+  // A link takes no place that is taken: that is UPDATE_IF_NOEXIST by nature.
+  if ((flags & ~(MODES | XDPFlags.UPDATE_IF_NOEXIST)) !== 0) return undefined;
+  const mode = flags & MODES;
+  try {
+    return KernelLink.create(program, ifindex, BPFAttachType.XDP, mode);
+  } catch (error) {
+    if (!hasErrno(error, EBUSY) || (flags & XDPFlags.UPDATE_IF_NOEXIST) !== 0) return undefined;
+  }
+  const taken = xdpLink(ifindex, mode);
+  try {
+    return taken?.replace(program);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The link that holds an interface's program in a mode (0: in any). */
+function xdpLink(ifindex: number, mode: number): KernelLink | undefined {
+  const programId = runtime().xdpQuery(ifindex, mode);
+  if (programId === 0) return undefined;
+  return KernelLink.find(
+    (info) => info.type === LinkType.XDP && info.ifindex === ifindex && info.programId === programId,
+  );
 }
 
 /** Removes whatever XDP program is on the interface; `flags` choose the mode. Harmless where there is none. */
 export function removeXdp(dev: string, flags = 0): void {
-  detachXdp(interfaceIndex(dev), dev, flags);
+  const ifindex = interfaceIndex(dev);
+  const link = xdpLink(ifindex, flags & MODES);
+  try {
+    if (link) link.cut();
+    else runtime().xdpAttach(ifindex, -1, flags);
+  } catch (error) {
+    throw attachFailure(`cannot remove the XDP program of ${dev}`, error, xdpMeanings(dev));
+  }
 }
 
 function removeOwnXdp(ifindex: number, dev: string, id: number, mode: number): void {
   try {
-    if (runtime().xdpQuery(ifindex, mode) === id) detachXdp(ifindex, dev, mode);
+    if (runtime().xdpQuery(ifindex, mode) === id) runtime().xdpAttach(ifindex, -1, mode);
   } catch (error) {
     // The interface went away, and the program with it.
-    if (!hasErrno(error, ENODEV)) throw error;
-  }
-}
-
-function detachXdp(ifindex: number, dev: string, flags: number): void {
-  try {
-    runtime().xdpAttach(ifindex, -1, flags);
-  } catch (error) {
-    throw attachFailure(`cannot remove the XDP program of ${dev}`, error, xdpMeanings(dev));
+    if (!hasErrno(error, ENODEV)) throw attachFailure(`cannot remove XDP from ${dev}`, error, xdpMeanings(dev));
   }
 }
 
@@ -97,7 +129,7 @@ function hasErrno(error: unknown, errno: number): boolean {
 function xdpMeanings(dev: string): Meanings {
   const busy = {
     code: 'ERR_BCC_XDP_BUSY',
-    hint: `another XDP program is on ${dev}: remove it (removeXdp, or ip link set ${dev} xdp off) or leave the flags out`,
+    hint: `another XDP program is on ${dev}: remove it (removeXdp; ip link set ${dev} xdp off) or leave UPDATE_IF_NOEXIST out`,
   };
   return {
     [EBUSY]: busy,

@@ -1,12 +1,13 @@
-import { BPFProgType } from '../constants';
-import { runtime } from '../native';
+import { BPFAttachType, BPFProgType } from '../constants';
+import { type NativeFd, runtime } from '../native';
 import { attachFailure, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, type Meanings } from './failure';
 import { type AttachableProgram, OwnedLink } from './link';
 import { interfaceIndex } from './network-interface';
 
 /*
- * Traffic control: SCHED_CLS programs on the clsact qdisc of an interface (Linux 4.5), in direct action: what the
- * program returns is the verdict (TC_ACT_OK 0, TC_ACT_SHOT 2, …).
+ * Traffic control: SCHED_CLS programs on an interface, in direct action: what the program returns is the verdict
+ * (TC_ACT_OK 0, TC_ACT_SHOT 2, TC_ACT_UNSPEC -1 for "the next one decides"). By a tcx link (Linux 6.6), which ends with
+ * this process; or on the clsact qdisc (4.5), which keeps its filters until they are removed.
  *
  * Codes of errors: ERR_BCC_INTERFACE_NOT_FOUND, ERR_BCC_TC_UNSUPPORTED, ERR_BCC_ALREADY_ATTACHED.
  */
@@ -18,7 +19,10 @@ export type TcDirection = 'ingress' | 'egress';
 export interface TcOptions {
   dev: string;
   direction: TcDirection;
-  /** Lower runs first; the kernel chooses where it is 0. */
+  /**
+   * Of a filter on the clsact qdisc: lower runs first. Without priority, handle and `replace` the program runs before those
+   * that are there, by a tcx link where the kernel has them.
+   */
   priority?: number;
   /** The filter's number within its priority; the kernel chooses where it is 0. */
   handle?: number;
@@ -26,22 +30,29 @@ export interface TcOptions {
   replace?: boolean;
 }
 
-/** An attached filter, with the numbers that `tc filter show` prints. */
+/** An attached program; of a filter on the clsact qdisc, the numbers that `tc filter show` prints. */
 export class TcLink extends OwnedLink {
   constructor(
     program: AttachableProgram,
     readonly dev: string,
     readonly direction: TcDirection,
-    readonly priority: number,
-    readonly handle: number,
+    /** Undefined of a tcx link, as is the handle. */
+    readonly priority: number | undefined,
+    readonly handle: number | undefined,
     release: () => void,
   ) {
     super('tc', `${dev} ${direction}`, program.name, release);
   }
 }
 
-/** The numbers of BPF_TC_INGRESS and BPF_TC_EGRESS in libbpf. */
-const DIRECTIONS = { ingress: 1, egress: 2 } as const;
+/** The numbers of BPF_TC_INGRESS and BPF_TC_EGRESS in libbpf, and the attach types of tcx links. */
+const DIRECTIONS = {
+  ingress: { side: 1, attachType: BPFAttachType.TCX_INGRESS },
+  egress: { side: 2, attachType: BPFAttachType.TCX_EGRESS },
+} as const;
+
+/** Before all that are there, as an automatic priority puts a filter. */
+const BPF_F_BEFORE = 1 << 3;
 
 /** How many of our filters are on the qdisc of an interface, where we made it: it goes with the last of them. */
 const ownQdiscs = new Map<number, number>();
@@ -52,11 +63,14 @@ const ownQdiscs = new Map<number, number>();
  */
 export function attachTc(program: AttachableProgram, options: TcOptions): TcLink {
   const { dev, direction, priority = 0, handle = 0, replace = false } = options;
-  const side = DIRECTIONS[direction];
-  if (side === undefined) throw new TypeError(`direction is ${direction}, give 'ingress' or 'egress'`);
+  const chosen = DIRECTIONS[direction];
+  if (chosen === undefined) throw new TypeError(`direction is ${direction}, give 'ingress' or 'egress'`);
   if (!isUint(priority, 0xffff)) throw new RangeError(`priority is ${priority}, the kernel takes 0 to 65535`);
   if (!isUint(handle, 0xffffffff)) throw new RangeError(`handle is ${handle}, the kernel takes 32 bits`);
   const ifindex = interfaceIndex(dev);
+  const { side, attachType } = chosen;
+  const tcx = priority === 0 && handle === 0 && !replace ? linkTcx(program, ifindex, attachType) : undefined;
+  if (tcx) return new TcLink(program, dev, direction, undefined, undefined, () => tcx.close());
   const native = runtime();
   let made: ReturnType<typeof native.tcAttach>;
   try {
@@ -81,6 +95,15 @@ export function attachTc(program: AttachableProgram, options: TcOptions): TcLink
       throw attachFailure(`cannot detach ${program.name} from the ${direction} of ${dev}`, error, meaningsFor(dev));
     }
   });
+}
+
+/** Undefined where the kernel has no such links, or refuses this one: the qdisc's error then tells why. */
+function linkTcx(program: AttachableProgram, ifindex: number, attachType: number): NativeFd | undefined {
+  try {
+    return runtime().linkCreate(program.fd, ifindex, attachType, { flags: BPF_F_BEFORE });
+  } catch {
+    return undefined;
+  }
 }
 
 function isUint(value: number, most: number): boolean {

@@ -39,6 +39,11 @@ export class BPFFunction {
     return true;
   }
 
+  /** What is bound to its life, in the order in which it was. */
+  get attachments(): Detachable[] {
+    return this.#attachments.map(({ attachment }) => attachment);
+  }
+
   /** The kernel's descriptor of the program, -1 once closed. */
   get fd(): number {
     return this.#handle.fd;

@@ -82,6 +82,100 @@ describeIf(['cgroup2', 'runtime'], 'programs on a cgroup', () => {
     for (const counter of counters) counter.close();
   });
 
+  const deviceCounter = () => {
+    const attributes = { type: BPFProgType.CGROUP_DEVICE, expectedAttachType: BPFAttachType.CGROUP_DEVICE };
+    return new Counter(attributes, { result: 1, pid: false });
+  };
+
+  it('attached without flags give way to the next one, which the first then leaves alone', () => {
+    const program = forbidUrandom();
+    const counter = deviceCounter();
+    const first = attachFunc(program, directory, BPFAttachType.CGROUP_DEVICE);
+    const second = attachFunc(counter.program, directory, BPFAttachType.CGROUP_DEVICE);
+    expect(openIn(directory, '/dev/urandom')).toBe('ok');
+    first.detach();
+    const before = counter.all;
+    expect(openIn(directory, '/dev/urandom')).toBe('ok');
+    expect(counter.all).toBeGreaterThan(before);
+    second.detach();
+    const after = counter.all;
+    openIn(directory, '/dev/random');
+    expect(counter.all).toBe(after);
+    program.close();
+    counter.close();
+  });
+
+  describe('below which there is another cgroup', () => {
+    let below: string;
+    beforeEach(() => {
+      below = `${directory}/below`;
+      mkdirSync(below);
+    });
+    afterEach(() => rmdirSync(below));
+
+    it('bear no other program there with the flags 0', () => {
+      const counter = deviceCounter();
+      const program = forbidUrandom();
+      const link = attachFunc(counter.program, directory, BPFAttachType.CGROUP_DEVICE, 0);
+      expect(() => attachFunc(program, below, BPFAttachType.CGROUP_DEVICE, 0)).toThrow(
+        expect.objectContaining({ code: 'ERR_BCC_ATTACH', errno: 1 }),
+      );
+      link.detach();
+      attachFunc(program, below, BPFAttachType.CGROUP_DEVICE, 0).detach();
+      program.close();
+      counter.close();
+    });
+
+    it('are overridden there where that is allowed', () => {
+      const program = forbidUrandom();
+      const counter = deviceCounter();
+      const above = attachFunc(program, directory, BPFAttachType.CGROUP_DEVICE, CgroupAttachFlag.ALLOW_OVERRIDE);
+      const link = attachFunc(counter.program, below, BPFAttachType.CGROUP_DEVICE, CgroupAttachFlag.ALLOW_OVERRIDE);
+      expect(openIn(below, '/dev/urandom')).toBe('ok');
+      expect(counter.all).toBeGreaterThan(0);
+      link.detach();
+      expect(openIn(below, '/dev/urandom')).toContain('Operation not permitted');
+      above.detach();
+      program.close();
+      counter.close();
+    });
+
+    it('run besides those there without flags', () => {
+      const program = forbidUrandom();
+      const counter = deviceCounter();
+      const links = [
+        attachFunc(program, directory, BPFAttachType.CGROUP_DEVICE),
+        attachFunc(counter.program, below, BPFAttachType.CGROUP_DEVICE),
+      ];
+      expect(openIn(below, '/dev/urandom')).toContain('Operation not permitted');
+      expect(openIn(below, '/dev/random')).toBe('ok');
+      expect(counter.all).toBeGreaterThan(0);
+      for (const link of links) link.detach();
+      program.close();
+      counter.close();
+    });
+  });
+
+  it('are detached wherever they were attached by another process', () => {
+    const program = forbidUrandom();
+    const fd = openSync(directory, 'r');
+    const { CGROUP_DEVICE } = BPFAttachType;
+    const foreign = {
+      link: () => runtime().linkCreate(program.fd, fd, CGROUP_DEVICE),
+      one: () => runtime().programAttach(program.fd, fd, CGROUP_DEVICE, 0),
+      several: () => runtime().programAttach(program.fd, fd, CGROUP_DEVICE, CgroupAttachFlag.ALLOW_MULTI),
+    };
+    for (const attach of Object.values(foreign)) {
+      const link = attach();
+      expect(openIn(directory, '/dev/urandom')).toContain('Operation not permitted');
+      detachFunc(program, directory, BPFAttachType.CGROUP_DEVICE);
+      expect(openIn(directory, '/dev/urandom')).toBe('ok');
+      link?.close();
+    }
+    closeSync(fd);
+    program.close();
+  });
+
   it('tell what is wrong', () => {
     const program = forbidUrandom();
     const attach = (target: string | number, type: number = BPFAttachType.CGROUP_DEVICE) => {
@@ -158,6 +252,41 @@ describeIf('runtime', 'programs on a socket map', () => {
   });
 });
 
+describeIf('runtime', 'socket lookups', () => {
+  it('go to the network namespace, and let a socket through or not', async () => {
+    const [SK_DROP, SK_PASS] = [0, 1];
+    const attributes = { type: BPFProgType.SK_LOOKUP, expectedAttachType: BPFAttachType.SK_LOOKUP };
+    const [passing, dropping] = [SK_PASS, SK_DROP].map((result) => new Counter(attributes, { result, pid: false }));
+    const server = createServer((socket) => socket.end());
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const reach = () =>
+      new Promise<string>((resolve) => {
+        const client = connect((server.address() as { port: number }).port, '127.0.0.1');
+        client.once('connect', () => resolve('connected'));
+        client.once('error', (error) => resolve((error as NodeJS.ErrnoException).code ?? ''));
+        client.resume();
+      });
+    const link = attachFunc(passing!.program, '/proc/self/ns/net', BPFAttachType.SK_LOOKUP);
+    expect(link).toMatchObject({ kind: 'sk_lookup', target: 'the network namespace /proc/self/ns/net' });
+    expect(await reach()).toBe('connected');
+    expect(passing!.all).toBeGreaterThan(0);
+    const other = attachFunc(dropping!.program, 0, BPFAttachType.SK_LOOKUP);
+    expect(await reach()).toBe('ECONNREFUSED');
+    detachFunc(dropping!.program, 0, BPFAttachType.SK_LOOKUP);
+    expect(await reach()).toBe('connected');
+    for (const one of [link, other]) one.detach();
+    const before = passing!.all;
+    expect(await reach()).toBe('connected');
+    expect(passing!.all).toBe(before);
+    expect(() => attachFunc(passing!.program, '/no/such/ns', BPFAttachType.SK_LOOKUP)).toThrow(
+      expect.objectContaining({ code: 'ERR_BCC_NAMESPACE_NOT_FOUND', errno: 2 }),
+    );
+    server.close();
+    passing!.close();
+    dropping!.close();
+  });
+});
+
 describeIf(['runtime', 'bpftool'], 'flow dissectors', () => {
   it('are put on the network namespace and taken away', () => {
     // BPF_FLOW_DISSECTOR_CONTINUE leaves the work to the kernel.
@@ -169,6 +298,16 @@ describeIf(['runtime', 'bpftool'], 'flow dissectors', () => {
     expect(attached()).toBe(true);
     link.detach();
     expect(attached()).toBe(false);
+    attachFunc(program, 0, BPFAttachType.FLOW_DISSECTOR);
+    const other = loadInsns(Buffer.concat([movImm(0, 129), exit]), { type: BPFProgType.FLOW_DISSECTOR });
+    const replacing = attachFunc(other, 0, BPFAttachType.FLOW_DISSECTOR);
+    expect(() => detachFunc(program, 0, BPFAttachType.FLOW_DISSECTOR)).toThrow(
+      expect.objectContaining({ code: 'ERR_BCC_NOT_ATTACHED' }),
+    );
+    expect(attached()).toBe(true);
+    replacing.detach();
+    expect(attached()).toBe(false);
+    other.close();
     program.close();
   });
 });

@@ -103,6 +103,11 @@ describe('a BCC object attaches and detaches', () => {
     const xdp = b.loadFunc('on_packet', BPFProgType.XDP);
     BCC.attachXdp('lo', xdp, XDPFlags.SKB_MODE);
     b.attachTc({ fn: 'on_filter', dev: 'lo', direction: 'ingress' });
+    expect(b.links.map(({ kind, target }) => `${kind} ${target}`)).toEqual([
+      'tc lo ingress',
+      'socket_filter lo',
+      'xdp lo',
+    ]);
     await sendOverLoopback(1);
     expect([runs(0, 6), runs(0, 7), runs(0, 8)].every((count) => count > 0)).toBe(true);
     b.detachTc({ dev: 'lo', direction: 'ingress' });

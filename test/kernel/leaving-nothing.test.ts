@@ -1,8 +1,9 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdirSync, rmdirSync } from 'node:fs';
 import path from 'node:path';
 import { runtime } from '../../src/native';
-import { describeIf, outputOf, requireRoot, waitFor } from '../helpers';
+import { describeIf, itIf, outputOf, requireRoot, waitFor } from '../helpers';
 
 /* However a tracer ends: seen from outside, by the kernel's own ids. */
 
@@ -10,28 +11,52 @@ requireRoot();
 
 const lib = JSON.stringify(path.join(__dirname, '..', '..', 'lib'));
 
-/** Loads and attaches, tells the ids of its program and map, and then does what `then` says. */
-const script = (then: string) => `
-  const { BCC, BPFProgType, XDPFlags } = require(${lib});
+const TEXT = `
+BPF_ARRAY(left_behind, u64, 1);
+int f(void *ctx) { return 0; }
+int x(struct xdp_md *ctx) { return XDP_PASS; }
+int t(struct __sk_buff *skb) { return -1; }
+int d(struct __sk_buff *skb) { return 129; /* BPF_FLOW_DISSECTOR_CONTINUE */ }
+int c(struct bpf_cgroup_dev_ctx *ctx) { return 0; }
+`;
+
+/** Loads and attaches, tells the ids of its programs and map, and then does what `then` says. */
+const script = (then: string, attach = '') => `
+  const { BCC, BPFAttachType, BPFProgType, XDPFlags } = require(${lib});
   const { runtime } = require(${lib} + '/native');
-  const b = new BCC('BPF_ARRAY(left_behind, u64, 1); int f(void *ctx) { return 0; } int x(struct xdp_md *ctx) { return XDP_PASS; }');
+  const b = new BCC(${JSON.stringify(TEXT)});
   b.attachTracepoint({ tp: 'syscalls:sys_enter_sync', fnName: 'f' });
-  const ids = { program: b.loadFunc('f', BPFProgType.TRACEPOINT).id, map: runtime().mapInfo(b.table('left_behind').getFd()).id };
+  ${attach}
+  const { TRACEPOINT, XDP, SCHED_CLS, FLOW_DISSECTOR, CGROUP_DEVICE } = BPFProgType;
+  const types = { f: TRACEPOINT, x: XDP, t: SCHED_CLS, d: FLOW_DISSECTOR, c: CGROUP_DEVICE };
+  const ids = { programs: b.functions.map((name) => b.loadFunc(name, types[name]).id), map: runtime().mapInfo(b.table('left_behind').getFd()).id };
   process.stdout.write(JSON.stringify(ids) + '\\n');
   ${then}`;
 
-/** Runs it to its end; `signal` is sent once it has told its ids. */
-async function live(then: string, signal?: NodeJS.Signals): Promise<{ program: number; map: number }> {
-  const child = spawn(process.execPath, ['-e', script(then)], { stdio: ['ignore', 'pipe', 'ignore'] });
+/** Runs it to its end; `signal` is sent once it has told its ids and `meanwhile` has looked. */
+async function live(then: string, signal?: NodeJS.Signals, attach?: string, meanwhile?: () => void): Promise<Ids> {
+  const child = spawn(process.execPath, ['-e', script(then, attach)], { stdio: ['ignore', 'pipe', 'ignore'] });
   const [chunk] = (await once(child.stdout, 'data')) as [Buffer];
   const ids = JSON.parse(chunk.toString());
+  meanwhile?.();
   if (signal) child.kill(signal);
   if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
   return ids;
 }
 
-async function expectNothing({ program, map }: { program: number; map: number }): Promise<void> {
-  await waitFor('the program to go', () => !runtime().ids('program').includes(program));
+interface Ids {
+  programs: number[];
+  map: number;
+}
+
+async function expectNothing({ programs, map }: Ids): Promise<void> {
+  await waitFor(
+    'the programs to go',
+    () =>
+      !runtime()
+        .ids('program')
+        .some((id) => programs.includes(id)),
+  );
   await waitFor('the map to go', () => !runtime().ids('map').includes(map));
 }
 
@@ -80,9 +105,53 @@ describeIf('syscallTracepoints', 'nothing is left in the kernel after', () => {
     expect(ids.trim()).toMatch(/^[1-9]\d* 0$/);
   });
 
-  it('a normal end, of what outlives descriptors: an XDP program', async () => {
-    const ids = await live("BCC.attachXdp('lo', b.loadFunc('x', BPFProgType.XDP), XDPFlags.SKB_MODE);");
-    await expectNothing(ids);
-    expect(runtime().xdpQuery(1, 2)).toBe(0);
+  const endings = [
+    ['process.exit()', 'setTimeout(() => process.exit(), 200);', undefined],
+    ['SIGTERM', WAIT, 'SIGTERM'],
+    ['SIGKILL', WAIT, 'SIGKILL'],
+  ] as const;
+
+  describeIf('bpftool', 'on interfaces and namespaces', () => {
+    const attach = `
+      BCC.attachXdp('lo', b.loadFunc('x', BPFProgType.XDP), XDPFlags.SKB_MODE);
+      BCC.attachFunc(b.loadFunc('d', BPFProgType.FLOW_DISSECTOR), 0, BPFAttachType.FLOW_DISSECTOR);`;
+    const attached = () => {
+      const shown = outputOf('bpftool', ['net', 'show']);
+      return { xdp: /lo\(1\) generic id/.test(shown), dissector: /flow_dissector:\nid/.test(shown) };
+    };
+    it.each(endings)('%s', async (_how, then, signal) => {
+      let meanwhile: unknown;
+      const ids = await live(then, signal, attach, () => {
+        meanwhile = attached();
+      });
+      await expectNothing(ids);
+      expect(meanwhile).toEqual({ xdp: true, dissector: true });
+      expect(attached()).toEqual({ xdp: false, dissector: false });
+    });
+  });
+
+  describeIf('tcx', 'as traffic control', () => {
+    const attach = "for (const direction of ['ingress', 'egress']) b.attachTc({ fn: 't', dev: 'lo', direction });";
+    it.each(endings)('%s', async (_how, then, signal) => expectNothing(await live(then, signal, attach)));
+  });
+
+  itIf('cgroup2', 'SIGKILL, on a cgroup', async () => {
+    const mount = outputOf('/bin/sh', ['-c', 'awk \'$3 == "cgroup2" { print $2; exit }\' /proc/mounts']).trim();
+    const group = path.join(mount, `tsbcc-killed-${process.pid}`);
+    const opened = () =>
+      spawnSync('sh', ['-c', 'echo $$ > "$0/cgroup.procs" && : < /dev/urandom', group], { encoding: 'utf8' }).stderr;
+    mkdirSync(group);
+    try {
+      const attach = `BCC.attachFunc(b.loadFunc('c', BPFProgType.CGROUP_DEVICE), '${group}', BPFAttachType.CGROUP_DEVICE);`;
+      let meanwhile = '';
+      const ids = await live(WAIT, 'SIGKILL', attach, () => {
+        meanwhile = opened();
+      });
+      await expectNothing(ids);
+      expect(meanwhile).toContain('Operation not permitted');
+      expect(opened()).toBe('');
+    } finally {
+      rmdirSync(group);
+    }
   });
 });

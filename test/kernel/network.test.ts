@@ -1,10 +1,12 @@
-import { execFileSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
 import { attachRawSocket, attachXdp, removeXdp } from '../../src/attach/network';
 import { interfaceIndex } from '../../src/attach/network-interface';
 import { attachTc } from '../../src/attach/tc';
 import { BPFProgType, XDPAction, XDPFlags } from '../../src/constants';
 import { runtime } from '../../src/native';
-import { describeIf, requireRoot } from '../helpers';
+import { describeIf, requireRoot, stopProcess } from '../helpers';
 import { Counter } from '../helpers/asm';
 import { canMakeInterfaces, ip, sendOverLoopback, VethPair } from '../helpers/network';
 
@@ -91,6 +93,68 @@ describeIf('runtime', 'XDP', () => {
     second.close();
   });
 
+  const onLo = () => runtime().xdpQuery(interfaceIndex('lo'), XDPFlags.SKB_MODE);
+  const idOf = ({ program }: Counter) => runtime().programInfo(program.fd).id;
+
+  it('takes the place of a program that stands on no link, and is removed all the same', () => {
+    const [foreign, own] = [xdpCounter(), xdpCounter()];
+    runtime().xdpAttach(interfaceIndex('lo'), foreign.program.fd, XDPFlags.SKB_MODE);
+    const link = attachXdp(own.program, 'lo', XDPFlags.SKB_MODE);
+    expect(onLo()).toBe(idOf(own));
+    link.detach();
+    expect(onLo()).toBe(0);
+    foreign.close();
+    own.close();
+  });
+
+  it('can be attached again after somebody removed it', async () => {
+    const counter = xdpCounter();
+    const first = attachXdp(counter.program, 'lo', XDPFlags.SKB_MODE);
+    removeXdp('lo', XDPFlags.SKB_MODE);
+    expect(onLo()).toBe(0);
+    removeXdp('lo', XDPFlags.SKB_MODE);
+    const second = attachXdp(counter.program, 'lo', XDPFlags.SKB_MODE);
+    first.detach();
+    await sendOverLoopback(1);
+    expect(counter.all).toBeGreaterThan(0);
+    second.detach();
+    expect(onLo()).toBe(0);
+    counter.close();
+  });
+
+  it('replaces and removes what another process attached', async () => {
+    const [one, two] = await Promise.all([attachElsewhere(), attachElsewhere()]);
+    const last = onLo();
+    expect([one.id, two.id]).toContain(last);
+    const counter = xdpCounter();
+    const link = attachXdp(counter.program, 'lo', XDPFlags.SKB_MODE);
+    expect(onLo()).toBe(idOf(counter));
+    link.detach();
+    expect(onLo()).toBe(0);
+    const three = await attachElsewhere();
+    expect(onLo()).toBe(three.id);
+    removeXdp('lo');
+    expect(onLo()).toBe(0);
+    await Promise.all([one, two, three].map(({ child }) => stopProcess(child)));
+    counter.close();
+  });
+
+  /** A process of its own that attaches an XDP program to lo and waits. */
+  async function attachElsewhere(): Promise<{ child: ChildProcess; id: number }> {
+    const lib = path.join(__dirname, '..', '..', 'lib');
+    const script = `
+      const { attachXdp } = require('${lib}/attach/network');
+      const { runtime } = require('${lib}/native');
+      const insns = Buffer.from('b700000002000000' + '9500000000000000', 'hex');
+      const { fd } = runtime().loadProgram({ type: 6, name: 'pass', license: 'GPL', kernVersion: 0, logLevel: 0, logSize: 0, insns });
+      attachXdp({ name: 'pass', fd: fd.fd }, 'lo', 2);
+      console.log(runtime().programInfo(fd.fd).id);
+      setInterval(() => {}, 1000);`;
+    const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const [said] = (await once(child.stdout, 'data')) as [Buffer];
+    return { child, id: Number(said.toString()) };
+  }
+
   it('tells what is wrong', () => {
     const counter = xdpCounter();
     const other = tcCounter();
@@ -144,8 +208,8 @@ describeIf(
 
     it('the clsact qdisc goes with the last filter', () => {
       const counter = tcCounter();
-      const ingress = attachTc(counter.program, { dev: veth.name, direction: 'ingress' });
-      const egress = attachTc(counter.program, { dev: veth.name, direction: 'egress' });
+      const ingress = attachTc(counter.program, { dev: veth.name, direction: 'ingress', priority: 1 });
+      const egress = attachTc(counter.program, { dev: veth.name, direction: 'egress', priority: 1 });
       ingress.detach();
       expect(qdiscs(veth.name)).toContain('clsact');
       egress.detach();
@@ -156,11 +220,11 @@ describeIf(
     it('the clsact qdisc of somebody else stays, as do his filters on ours', () => {
       const counter = tcCounter();
       execFileSync('tc', ['qdisc', 'add', 'dev', veth.name, 'clsact']);
-      attachTc(counter.program, { dev: veth.name, direction: 'ingress' }).detach();
+      attachTc(counter.program, { dev: veth.name, direction: 'ingress', priority: 1 }).detach();
       expect(qdiscs(veth.name)).toContain('clsact');
       execFileSync('tc', ['qdisc', 'del', 'dev', veth.name, 'clsact']);
 
-      const link = attachTc(counter.program, { dev: veth.name, direction: 'ingress' });
+      const link = attachTc(counter.program, { dev: veth.name, direction: 'ingress', priority: 1 });
       const foreign = runtime().tcAttach(interfaceIndex(veth.name), 2, counter.program.fd, 0, 0, false);
       link.detach();
       expect(qdiscs(veth.name)).toContain('clsact');
@@ -176,13 +240,38 @@ describeIf('runtime', 'tc', () => {
     const counter = tcCounter();
     const link = attachTc(counter.program, { dev: 'lo', direction });
     expect(link).toMatchObject({ dev: 'lo', direction, target: `lo ${direction}` });
-    expect(link.priority).toBeGreaterThan(0);
     await sendOverLoopback(3);
     expect(counter.all).toBeGreaterThanOrEqual(3);
     link.detach();
     const left = counter.all;
     await sendOverLoopback(3);
     expect(counter.all).toBe(left);
+    counter.close();
+  });
+
+  it('runs before the programs that are there', async () => {
+    const [first, second] = [tcCounter(TC_ACT_OK), tcCounter(TC_ACT_OK)];
+    const early = attachTc(first.program, { dev: 'lo', direction: 'egress' });
+    const late = attachTc(second.program, { dev: 'lo', direction: 'egress' });
+    await sendOverLoopback(2);
+    expect([first.all, second.all >= 2]).toEqual([0, true]);
+    late.detach();
+    await sendOverLoopback(2);
+    expect(first.all).toBeGreaterThanOrEqual(2);
+    early.detach();
+    expect(qdiscs('lo')).not.toContain('clsact');
+    first.close();
+    second.close();
+  });
+
+  it('tells the priority and handle of a filter on the qdisc', () => {
+    const counter = tcCounter();
+    const link = attachTc(counter.program, { dev: 'lo', direction: 'egress', handle: 7 });
+    expect(link).toMatchObject({ handle: 7, priority: expect.any(Number) });
+    const shown = execFileSync('tc', ['filter', 'show', 'dev', 'lo', 'egress'], { encoding: 'utf8' });
+    expect(shown).toContain(`pref ${link.priority} bpf`);
+    link.detach();
+    expect(qdiscs('lo')).not.toContain('clsact');
     counter.close();
   });
 
