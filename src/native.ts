@@ -153,6 +153,23 @@ export interface NativeTestRun {
   dataOut: Uint8Array;
 }
 
+/** The words in which a reader tells about its last drain, and is told. Only what moves an entry sets all of them. */
+export const Report = {
+  /** The ring that was drained. */
+  Ring: 0,
+  /** Bytes of the buffer in use. */
+  Bytes: 1,
+  /** Bytes from entry to entry where all are records of one size, else 0. */
+  Stride: 2,
+  /** The bytes that an entry too large for the empty buffer needs, 0 where all fitted. */
+  Needed: 3,
+  /** Bytes that waited in the ring when the drain began, their headers included. */
+  Available: 4,
+  /** To be set: how many entries a watcher may drain before it calls back. Any drain takes it back to 0. */
+  Wanted: 5,
+  Words: 6,
+} as const;
+
 /**
  * Several of the kernel's rings behind one epoll descriptor, drained without a call per record. A ring is told by the
  * index that `add` gave it; indices are not used again.
@@ -166,19 +183,19 @@ export interface NativeRecordReader {
    */
   wait(timeoutMs: number): number;
   /**
-   * Moves records of a ring into `out` (8-byte aligned) until either is exhausted or `maxEntries` are moved, and gives
-   * their room back to the kernel. An entry is `u32 kind, u32 size` and the bytes, padded to a multiple of 8: kind 0 is a
-   * record, kind 1 a loss, whose bytes are a u64: how many records were lost here. Returns the number of entries.
+   * Says where drains write their entries, `out` (8-byte aligned), and where they tell about themselves: `report`, whose
+   * words are those of {@link Report}.
    */
-  drain(ring: number, out: Uint8Array, maxEntries: number): number;
-  /** Of the last drain: bytes of `out` in use. */
-  readonly bytes: number;
-  /** Of the last drain: the bytes that an entry too large for an empty `out` needs, 0 where all fitted. */
-  readonly needed: number;
-  /** Of the last drain: bytes from entry to entry where all are records of one size, else 0. */
-  readonly stride: number;
-  /** Bytes that wait in a ring, their headers included. */
-  available(ring: number): number;
+  target(out: Uint8Array, report: Uint32Array): void;
+  /**
+   * Moves records of a ring into the target's buffer until either is exhausted or `most` are moved, and gives their room
+   * back to the kernel: of the first of `span` rings, from ring `from` on and around, that has any. An entry is `u32 kind,
+   * u32 size` and the bytes, padded to a multiple of 8: kind 0 is a record, kind 1 a loss, whose bytes are a u64: how many
+   * records were lost here. Returns the number of entries.
+   */
+  drain(from: number, span: number, most: number): number;
+  /** As `wait`, and then drains the first ring that has something: one call, since each is dear after a long sleep. */
+  poll(timeoutMs: number): number;
   /** Losses the kernel knows and no drain has told yet (perf, Linux 6.0; 0 elsewhere): a call to the ring's CPU. */
   takeLost(ring: number): number;
   /** Harmless when repeated. */
@@ -199,8 +216,11 @@ export interface NativePerfReader extends NativeRecordReader {
 
 /** libuv's wait on a descriptor: `callback` runs on the event loop whenever it is readable, until stop(). */
 export interface NativeFdWatcher {
-  /** `errno` is 0, or what made waiting impossible. A callback once given stays. */
-  start(callback?: (errno: number) => void): void;
+  /**
+   * `errno` is 0, or what made waiting impossible; `drained` tells what the watcher's reader has drained for this call. A
+   * callback once given stays.
+   */
+  start(callback?: (errno: number, drained: number) => void): void;
   stop(): void;
   ref(): void;
   unref(): void;
@@ -306,7 +326,11 @@ export interface RuntimeAddon {
 
   RingReader: new () => NativeRingReader;
   PerfReader: new () => NativePerfReader;
-  FdWatcher: new (fd: number) => NativeFdWatcher;
+  /** With a reader, whose `pollFd` is then watched: drains as many entries as its report wants before it calls back. */
+  FdWatcher: new (
+    fd: number,
+    reader?: NativeRecordReader,
+  ) => NativeFdWatcher;
 
   /** Function symbols, of a separate debug file where there is one; undefined where the file is no ELF. */
   elfSymbols(path: string): NativeElfSymbols | undefined;

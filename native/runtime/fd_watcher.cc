@@ -1,5 +1,6 @@
 #include "runtime/fd_watcher.h"
 
+#include <iterator>
 #include <memory>
 
 #include "common/args.h"
@@ -20,6 +21,10 @@ Napi::Function FdWatcher::Define(Napi::Env env) {
 
 FdWatcher::FdWatcher(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   Napi::Env env = info.Env();
+  if (info[1].IsObject()) {
+    worker_ = Napi::Persistent(info[1].As<Napi::Object>());
+    work_ = info[1].As<Napi::Object>().Get("wakeUpWork").As<Napi::External<WakeUpWork>>().Data();
+  }
   uv_loop_t* loop = nullptr;
   if (napi_get_uv_event_loop(env, &loop) != napi_ok) throw Napi::Error::New(env, "this thread has no event loop");
   auto handle = std::make_unique<Handle>();
@@ -62,6 +67,8 @@ void FdWatcher::Close(const Napi::CallbackInfo&) {
   StopPolling();
   Release();
   callback_.Reset();
+  work_ = nullptr;
+  worker_.Reset();
 }
 
 void FdWatcher::StopPolling() {
@@ -100,10 +107,11 @@ void FdWatcher::OnReadable(uv_poll_t* poll, int status, int) {
   if (self == nullptr) return;
   Napi::Env env = self->Env();
   Napi::HandleScope scope(env);
-  napi_value argument = Napi::Number::New(env, status < 0 ? -status : 0);
+  const uint32_t worked = status == 0 && self->work_ != nullptr ? self->work_->OnWakeUp(env) : 0;
+  napi_value arguments[] = {Napi::Number::New(env, status < 0 ? -status : 0), Napi::Number::New(env, worked)};
   // Not through node-addon-api: a callback that ends its thread (process.exit in a worker) leaves a failure without an
   // exception, and no JavaScript can run any more to make one.
-  napi_make_callback(env, nullptr, self->Value(), self->callback_.Value(), 1, &argument, nullptr);
+  napi_make_callback(env, nullptr, self->Value(), self->callback_.Value(), std::size(arguments), arguments, nullptr);
   bool thrown = false;
   napi_value error;
   if (napi_is_exception_pending(env, &thrown) != napi_ok || !thrown) return;

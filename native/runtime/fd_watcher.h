@@ -5,6 +5,16 @@
 
 namespace tsbcc {
 
+/// What can be done at a wake-up before JavaScript runs, so that it finds it done: crossing over and back takes long.
+class WakeUpWork {
+ public:
+  /// What it returns is passed on to JavaScript's callback.
+  virtual uint32_t OnWakeUp(Napi::Env env) = 0;
+
+ protected:
+  ~WakeUpWork() = default;
+};
+
 /// libuv's wait on a descriptor, on the event loop of the thread that made it.
 class FdWatcher : public Napi::ObjectWrap<FdWatcher> {
  public:
@@ -36,6 +46,9 @@ class FdWatcher : public Napi::ObjectWrap<FdWatcher> {
   Handle* handle_ = nullptr;
   bool started_ = false;
   Napi::FunctionReference callback_;
+  /// Belongs to the object that is held.
+  WakeUpWork* work_ = nullptr;
+  Napi::ObjectReference worker_;
 };
 
 void InitFdWatcher(Napi::Env env, Napi::Object exports);

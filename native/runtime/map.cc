@@ -14,6 +14,7 @@
 
 #include "common/args.h"
 #include "common/error.h"
+#include "common/fast_method.h"
 #include "common/fd.h"
 
 namespace tsbcc {
@@ -56,9 +57,7 @@ static Napi::Value MapInfo(const Napi::CallbackInfo& info) {
   return result;
 }
 
-/// Single elements through two buffers that JavaScript keeps: no allocation and no argument parsing per call. The
-/// methods are plain Node-API functions of each instance that carry it as their data: finding it from `this` would take
-/// longer than the rest of the call but the system call itself.
+/// Single elements through two buffers that JavaScript keeps: no allocation and no argument parsing per call.
 class MapAccess : public Napi::ObjectWrap<MapAccess> {
  public:
   static Napi::Function Define(Napi::Env env) { return DefineClass(env, "MapAccess", {}); }
@@ -78,11 +77,11 @@ class MapAccess : public Napi::ObjectWrap<MapAccess> {
     if (key_.size() < map.key_size || value_.size() < ValueBytes(map))
       throw Napi::RangeError::New(info.Env(), "a key or value buffer is smaller than the map's");
     auto self = info.This().As<Napi::Object>();
-    Add<&MapAccess::Lookup>(self, "lookup");
-    Add<&MapAccess::Update>(self, "update");
-    Add<&MapAccess::Delete>(self, "delete");
-    Add<&MapAccess::LookupAndDelete>(self, "lookupAndDelete");
-    Add<&MapAccess::NextKey>(self, "nextKey");
+    AddFastMethod<MapAccess, &MapAccess::Lookup>(self, this, "lookup");
+    AddFastMethod<MapAccess, &MapAccess::Update>(self, this, "update");
+    AddFastMethod<MapAccess, &MapAccess::Delete>(self, this, "delete");
+    AddFastMethod<MapAccess, &MapAccess::LookupAndDelete>(self, this, "lookupAndDelete");
+    AddFastMethod<MapAccess, &MapAccess::NextKey>(self, this, "nextKey");
   }
 
   /// What one lookup writes: per-CPU maps hold a value, rounded up to 8 bytes, for every possible CPU.
@@ -101,42 +100,24 @@ class MapAccess : public Napi::ObjectWrap<MapAccess> {
   }
 
  private:
-  /// A method takes at most one number or boolean, and returns 0 or -1 with errno set.
-  template <int (MapAccess::*kMethod)(double)>
-  void Add(Napi::Object self, const char* name) {
-    napi_callback callback = [](napi_env env, napi_callback_info info) -> napi_value {
-      size_t count = 1;
-      napi_value argument;
-      void* data;
-      double number = 0;
-      if (napi_get_cb_info(env, info, &count, &argument, nullptr, &data) != napi_ok) return nullptr;
-      bool flag;
-      if (count > 0 && napi_get_value_double(env, argument, &number) != napi_ok &&
-          napi_get_value_bool(env, argument, &flag) == napi_ok)
-        number = flag;
-      napi_value result;
-      int returned = (static_cast<MapAccess*>(data)->*kMethod)(number);
-      return napi_create_int32(env, returned == 0 ? 0 : errno, &result) == napi_ok ? result : nullptr;
-    };
-    napi_value function;
-    if (napi_create_function(Env(), name, NAPI_AUTO_LENGTH, callback, this, &function) != napi_ok)
-      throw Napi::Error::New(Env());
-    // A function that outlives the object it was taken from must keep it alive.
-    Napi::Object(Env(), function).DefineProperty(Napi::PropertyDescriptor::Value("access", self, napi_default));
-    self.Set(name, Napi::Value(Env(), function));
-  }
-
   // Null for the key of maps without keys (queues, stacks): the kernel insists.
   const void* Key() const { return key_.empty() ? nullptr : key_.data(); }
 
-  int Lookup(double) { return bpf_map_lookup_elem(fd_, Key(), value_.data()); }
-  int Update(double flags) { return bpf_map_update_elem(fd_, Key(), value_.data(), static_cast<uint64_t>(flags)); }
-  int Delete(double) { return bpf_map_delete_elem(fd_, Key()); }
-  int LookupAndDelete(double) { return bpf_map_lookup_and_delete_elem(fd_, Key(), value_.data()); }
-  int NextKey(double from_start) {
-    int result = bpf_map_get_next_key(fd_, from_start != 0 ? nullptr : key_.data(), next_.data());
+  /// 0, or errno.
+  static double Outcome(int result) { return result == 0 ? 0 : errno; }
+
+  double Lookup(Napi::Env, const FastArguments&) { return Outcome(bpf_map_lookup_elem(fd_, Key(), value_.data())); }
+  double Update(Napi::Env, const FastArguments& flags) {
+    return Outcome(bpf_map_update_elem(fd_, Key(), value_.data(), static_cast<uint64_t>(flags[0])));
+  }
+  double Delete(Napi::Env, const FastArguments&) { return Outcome(bpf_map_delete_elem(fd_, Key())); }
+  double LookupAndDelete(Napi::Env, const FastArguments&) {
+    return Outcome(bpf_map_lookup_and_delete_elem(fd_, Key(), value_.data()));
+  }
+  double NextKey(Napi::Env, const FastArguments& from_start) {
+    int result = bpf_map_get_next_key(fd_, from_start[0] != 0 ? nullptr : key_.data(), next_.data());
     if (result == 0) std::copy(next_.begin(), next_.end(), key_.begin());
-    return result;
+    return Outcome(result);
   }
 
   int fd_;

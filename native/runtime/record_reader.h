@@ -17,7 +17,9 @@
 
 #include "common/args.h"
 #include "common/error.h"
+#include "common/fast_method.h"
 #include "common/unique_fd.h"
+#include "runtime/fd_watcher.h"
 
 namespace tsbcc {
 
@@ -109,13 +111,16 @@ class RecordWriter {
 /// Consumed positions are given back to the kernel whenever so many bytes have been copied: the producer is waiting.
 inline constexpr uint64_t kPublishStep = 64 * 1024;
 
+/// What a reader and JavaScript tell each other, by the words of one Uint32Array: see src/native.ts.
+enum ReportWord : size_t { kRing, kBytes, kStride, kNeeded, kAvailable, kWanted, kReportWords };
+
 /**
  * Several rings of one kind behind one epoll descriptor. `Ring` supplies `Open(info)`, `fd()`, `Begin(env)`,
  * `Drain(env, writer)`, `Available()` and `TakeLost()`, and releases what it holds in its destructor. Events may come
  * from Begin() on: a perf event tells its readiness once, and epoll's registration asks for it without passing it on.
  */
 template <class Ring>
-class RecordReader : public Napi::ObjectWrap<RecordReader<Ring>> {
+class RecordReader : public Napi::ObjectWrap<RecordReader<Ring>>, public WakeUpWork {
   using Self = RecordReader<Ring>;
   using Wrap = Napi::ObjectWrap<Self>;
 
@@ -125,20 +130,30 @@ class RecordReader : public Napi::ObjectWrap<RecordReader<Ring>> {
                              {
                                  Wrap::template InstanceMethod<&Self::Add>("add"),
                                  Wrap::template InstanceMethod<&Self::Remove>("remove"),
-                                 Wrap::template InstanceMethod<&Self::Wait>("wait"),
-                                 Wrap::template InstanceMethod<&Self::Drain>("drain"),
-                                 Wrap::template InstanceMethod<&Self::Available>("available"),
-                                 Wrap::template InstanceMethod<&Self::TakeLost>("takeLost"),
+                                 Wrap::template InstanceMethod<&Self::Target>("target"),
                                  Wrap::template InstanceMethod<&Self::Close>("close"),
                                  Wrap::template InstanceAccessor<&Self::PollFd>("pollFd"),
-                                 Wrap::template InstanceAccessor<&Self::Bytes>("bytes"),
-                                 Wrap::template InstanceAccessor<&Self::Needed>("needed"),
-                                 Wrap::template InstanceAccessor<&Self::Stride>("stride"),
+                                 Wrap::template InstanceAccessor<&Self::Work>("wakeUpWork"),
                              });
   }
 
   explicit RecordReader(const Napi::CallbackInfo& info) : Wrap(info), epoll_(epoll_create1(EPOLL_CLOEXEC)) {
     if (!epoll_) ThrowErrno(info.Env(), errno, "epoll_create1");
+    auto self = info.This().As<Napi::Object>();
+    AddFastMethod<Self, &Self::Wait>(self, this, "wait");
+    AddFastMethod<Self, &Self::Poll>(self, this, "poll");
+    AddFastMethod<Self, &Self::Drain>(self, this, "drain");
+    AddFastMethod<Self, &Self::TakeLost>(self, this, "takeLost");
+  }
+
+  uint32_t OnWakeUp(Napi::Env env) override {
+    if (!epoll_ || report_.empty() || report_[kWanted] == 0) return 0;
+    try {
+      return DrainNext(env, report_[kRing] + 1, rings_.size(), report_[kWanted]);
+    } catch (const Napi::Error&) {
+      // JavaScript finds nothing drained, drains by itself, and meets the error there.
+      return 0;
+    }
   }
 
  private:
@@ -163,33 +178,43 @@ class RecordReader : public Napi::ObjectWrap<RecordReader<Ring>> {
     rings_[index].reset();
   }
 
-  Napi::Value Wait(const Napi::CallbackInfo& info) {
+  void Target(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
-    RequireOpen(env);
-    epoll_event ready[16];
-    int count = epoll_wait(epoll_.get(), ready, std::size(ready), Int(info[0]));
-    // A signal ends the wait early, so that a polling loop sees what the signal was for.
-    if (count < 0 && errno != EINTR) ThrowErrno(env, errno, "epoll_wait");
-    return Napi::Number::New(env, std::max(count, 0));
+    auto report = info[1].As<Napi::Uint32Array>();
+    if (!info[0].IsTypedArray() || !info[1].IsTypedArray() || report.TypedArrayType() != napi_uint32_array ||
+        report.ElementLength() < kReportWords)
+      throw Napi::TypeError::New(env, "a reader takes a Uint8Array and a Uint32Array");
+    out_ = Napi::Persistent(info[0].As<Napi::Object>());
+    report_holder_ = Napi::Persistent(info[1].As<Napi::Object>());
+    report_ = {report.Data(), report.ElementLength()};
   }
 
-  Napi::Value Drain(const Napi::CallbackInfo& info) {
-    Napi::Env env = info.Env();
-    Ring& ring = RingAt(info);
-    RecordWriter writer(tsbcc::Bytes(info[1]), Uint(info[2]));
-    ring.Drain(env, writer);
-    bytes_ = writer.used();
-    needed_ = writer.needed();
-    stride_ = writer.stride();
-    return Napi::Number::New(env, writer.count());
+  double Wait(Napi::Env env, const FastArguments& timeout) {
+    epoll_event ready[kMostReady];
+    return WaitFor(env, timeout[0], ready);
   }
 
-  Napi::Value Available(const Napi::CallbackInfo& info) {
-    return Napi::Number::New(info.Env(), static_cast<double>(RingAt(info).Available()));
+  double Poll(Napi::Env env, const FastArguments& timeout) {
+    epoll_event ready[kMostReady];
+    const int count = WaitFor(env, timeout[0], ready);
+    uint32_t drained = 0;
+    RequireTarget(env);
+    report_[kNeeded] = 0;
+    for (int i = 0; i < count && drained == 0 && report_[kNeeded] == 0; ++i)
+      drained = DrainNext(env, ready[i].data.u64, 1, UINT32_MAX);
+    return drained;
   }
 
-  Napi::Value TakeLost(const Napi::CallbackInfo& info) {
-    return Napi::Number::New(info.Env(), static_cast<double>(RingAt(info).TakeLost()));
+  double Drain(Napi::Env env, const FastArguments& arguments) {
+    const auto [from, span, most] = arguments;
+    return DrainNext(env, from, span, most);
+  }
+
+  double TakeLost(Napi::Env env, const FastArguments& arguments) {
+    const double index = arguments[0];
+    if (!(index >= 0 && index < rings_.size()) || !rings_[index])
+      throw Napi::RangeError::New(env, "no such ring in this reader");
+    return rings_[index]->TakeLost();
   }
 
   void Close(const Napi::CallbackInfo&) {
@@ -198,27 +223,65 @@ class RecordReader : public Napi::ObjectWrap<RecordReader<Ring>> {
   }
 
   Napi::Value PollFd(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), epoll_.get()); }
-  Napi::Value Bytes(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), bytes_); }
-  Napi::Value Needed(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), needed_); }
-  Napi::Value Stride(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), stride_); }
+  Napi::Value Work(const Napi::CallbackInfo& info) { return Napi::External<WakeUpWork>::New(info.Env(), this); }
+
+  static constexpr size_t kMostReady = 16;
+
+  int WaitFor(Napi::Env env, int timeout, epoll_event (&ready)[kMostReady]) {
+    RequireOpen(env);
+    const int count = epoll_wait(epoll_.get(), ready, kMostReady, timeout);
+    // A signal ends the wait early, so that a polling loop sees what the signal was for.
+    if (count < 0 && errno != EINTR) ThrowErrno(env, errno, "epoll_wait");
+    return std::max(count, 0);
+  }
+
+  /// Drains the first of `span` rings, from ring `from` on and around, that has anything.
+  uint32_t DrainNext(Napi::Env env, size_t from, size_t span, uint32_t most) {
+    RequireOpen(env);
+    RequireTarget(env);
+    report_[kNeeded] = 0;
+    const std::span<uint8_t> out = Out(env);
+    for (size_t i = 0; i < std::min(span, rings_.size()); ++i) {
+      const size_t index = (from + i) % rings_.size();
+      if (!rings_[index]) continue;
+      RecordWriter writer(out, most);
+      const uint64_t available = rings_[index]->Available();
+      rings_[index]->Drain(env, writer);
+      if (writer.count() == 0 && writer.needed() == 0) continue;
+      report_[kRing] = index;
+      report_[kBytes] = writer.used();
+      report_[kStride] = writer.stride();
+      report_[kNeeded] = writer.needed();
+      report_[kAvailable] = std::min<uint64_t>(available, UINT32_MAX);
+      report_[kWanted] = 0;
+      return writer.count();
+    }
+    return 0;
+  }
+
+  /// Asked for each time: whoever holds the buffer may have transferred its memory to another thread.
+  std::span<uint8_t> Out(Napi::Env env) const {
+    void* data = nullptr;
+    size_t length = 0;
+    if (napi_get_typedarray_info(env, out_.Value(), nullptr, &length, &data, nullptr, nullptr) != napi_ok)
+      throw Napi::Error::New(env);
+    return {static_cast<uint8_t*>(data), data == nullptr ? 0 : length};
+  }
 
   void RequireOpen(Napi::Env env) const {
     if (!epoll_) throw Napi::Error::New(env, "the reader is closed");
   }
 
-  Ring& RingAt(const Napi::CallbackInfo& info) {
-    uint32_t index = Uint(info[0]);
-    if (index >= rings_.size() || !rings_[index])
-      throw Napi::RangeError::New(info.Env(), "no such ring in this reader");
-    return *rings_[index];
+  void RequireTarget(Napi::Env env) const {
+    if (report_.empty()) throw Napi::Error::New(env, "the reader has no buffer to drain into");
   }
 
   UniqueFd epoll_;
   /// By index; empty where one was removed.
   std::vector<std::unique_ptr<Ring>> rings_;
-  double bytes_ = 0;
-  double needed_ = 0;
-  double stride_ = 0;
+  Napi::ObjectReference out_;
+  Napi::ObjectReference report_holder_;
+  std::span<uint32_t> report_;
 };
 
 }  // namespace tsbcc

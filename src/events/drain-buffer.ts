@@ -1,5 +1,4 @@
 import { ByteSource } from '../layout/codec';
-import type { NativeRecordReader } from '../native';
 
 /** Bytes before each entry of a drained buffer: its kind and its size. See NativeRecordReader.drain. */
 export const ENTRY_HEADER = 8;
@@ -10,9 +9,6 @@ export const LOST_ENTRY = 1;
 /** Small enough to stay in a core's cache between the copy out of the ring and the decoding. */
 const USUAL_BYTES = 256 * 1024;
 
-/** The most that one entry can take: a perf record's size is 16 bits wide, a ring buffer's 30. */
-const MOST_BYTES = 2 ** 30 + 2 * ENTRY_HEADER;
-
 const ARENA_BYTES = 64 * 1024;
 
 /** How one record becomes a value. */
@@ -20,34 +16,14 @@ export type DecodeRecord<T> = (source: ByteSource, offset: number, size: number)
 
 /** Where records lie between the kernel's ring and their decoding: entries one after the other. */
 export class DrainBuffer {
-  #source: ByteSource;
-  #words: Uint32Array;
+  readonly source: ByteSource;
+  /** The same bytes by 32-bit words: kinds and sizes. */
+  readonly words: Uint32Array;
 
   constructor(bytes = USUAL_BYTES) {
     const buffer = new ArrayBuffer(bytes);
-    this.#source = new ByteSource(new Uint8Array(buffer));
-    this.#words = new Uint32Array(buffer);
-  }
-
-  get source(): ByteSource {
-    return this.#source;
-  }
-
-  /** The same bytes by 32-bit words: kinds and sizes. */
-  get words(): Uint32Array {
-    return this.#words;
-  }
-
-  /** Drains one ring into this buffer, which grows where a single record needs it. Returns the number of entries. */
-  fill(reader: NativeRecordReader, ring: number, maxEntries: number): number {
-    for (;;) {
-      const count = reader.drain(ring, this.#source.bytes, maxEntries);
-      const needed = count === 0 ? reader.needed : 0;
-      if (needed === 0 || needed > MOST_BYTES) return count;
-      const grown = new DrainBuffer(Math.max(needed, 2 * this.#source.bytes.length));
-      this.#source = grown.#source;
-      this.#words = grown.#words;
-    }
+    this.source = new ByteSource(new Uint8Array(buffer));
+    this.words = new Uint32Array(buffer);
   }
 }
 

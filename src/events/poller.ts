@@ -1,6 +1,7 @@
 import { BCCError, ClosedError, isNativeError } from '../errors';
 import type { NativeRecordReader } from '../native';
-import { DrainBuffer, ENTRY_HEADER, entryStride, LOST_ENTRY, lossAt } from './drain-buffer';
+import { Drain, NO_LIMIT } from './drain';
+import { ENTRY_HEADER, entryStride, LOST_ENTRY, lossAt } from './drain-buffer';
 
 /** One ring with its callbacks. */
 export interface PolledRing {
@@ -8,8 +9,6 @@ export interface PolledRing {
   record(data: Buffer, size: number): unknown;
   lost?(count: number): void;
 }
-
-const NO_LIMIT = 0xffffffff;
 
 /**
  * BCC's way to events: callbacks that run inside a poll. Whatever stops a poll in the middle of a batch (an exception, a
@@ -19,9 +18,11 @@ export class Poller<Reader extends NativeRecordReader = NativeRecordReader> {
   readonly reader: Reader;
   readonly #what: string;
   readonly #opener: string;
-  readonly #rings = new Map<number, PolledRing>();
-  readonly #buffer = new DrainBuffer();
-  /** The ring that #buffer was filled from, and the part of it that is still to be delivered. */
+  /** By index; empty where one was removed. */
+  readonly #rings: (PolledRing | undefined)[] = [];
+  #open = 0;
+  readonly #drain: Drain;
+  /** The ring that was drained last, and the part of its entries that is still to be delivered. */
   #ring = -1;
   #position = 0;
   #end = 0;
@@ -37,6 +38,7 @@ export class Poller<Reader extends NativeRecordReader = NativeRecordReader> {
     this.#what = what;
     this.#opener = opener;
     this.reader = reader;
+    this.#drain = new Drain(reader);
   }
 
   get closed(): boolean {
@@ -45,11 +47,14 @@ export class Poller<Reader extends NativeRecordReader = NativeRecordReader> {
 
   /** Begins to deliver a ring that was added to the reader. */
   add(index: number, ring: PolledRing): void {
-    this.#rings.set(index, ring);
+    this.#rings[index] = ring;
+    this.#open++;
   }
 
   remove(index: number): void {
-    if (!this.#rings.delete(index)) return;
+    if (!this.#rings[index]) return;
+    this.#rings[index] = undefined;
+    this.#open--;
     this.#removals++;
     this.reader.remove(index);
   }
@@ -64,27 +69,31 @@ export class Poller<Reader extends NativeRecordReader = NativeRecordReader> {
       throw new RangeError(`timeout must be a whole number of milliseconds, or -1 to wait for ever, not ${timeout}`);
     }
     this.#check();
-    if (this.#position < this.#end) return this.#deliver();
-    let ready: number;
+    const rings = this.#rings.length;
+    if (this.#position < this.#end) return this.#deliver(0, 0, rings);
+    let count: number;
     try {
-      ready = this.reader.wait(timeout);
+      count = this.#drain.poll(timeout);
     } catch (error) {
       throw readFailure(this.#what, error);
     }
-    return ready > 0 ? this.#deliver() : 0;
+    if (count === 0) return 0;
+    this.#takeUp();
+    return this.#deliver(this.#drain.available - this.#end, this.#ring + 1, rings - 1);
   }
 
   /** Delivers what is there, waiting for nothing and asking for no wake-up. */
   consume(): number {
     this.#check();
-    return this.#deliver();
+    return this.#deliver(0, 0, this.#rings.length);
   }
 
   /** Harmless when repeated, and allowed inside a callback: no further event is delivered then. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#rings.clear();
+    this.#rings.fill(undefined);
+    this.#open = 0;
     this.#removals++;
     this.#views = [];
     this.#end = this.#position = 0;
@@ -98,54 +107,65 @@ export class Poller<Reader extends NativeRecordReader = NativeRecordReader> {
         hint: 'let the callback return: the poll that called it goes on with the next event',
       });
     }
-    if (this.#rings.size === 0) {
+    if (this.#open === 0) {
       throw new BCCError('ERR_BCC_NO_BUFFER', `no ${this.#what} is open, so there is nothing to poll`, {
         hint: `open one first, with ${this.#opener}(callback) on its table`,
       });
     }
   }
 
-  /** Fills #buffer from a ring; the number of entries. */
-  #fill(index: number): number {
+  /** Drains the first of `span` rings, from ring `from` on and around, that has something; false where none has. */
+  #fill(from: number, span: number): boolean {
+    if (this.#closed) return false;
     try {
-      return this.#buffer.fill(this.reader, index, NO_LIMIT);
+      return this.#drain.next(from, span, NO_LIMIT) > 0 && this.#takeUp();
     } catch (error) {
       throw readFailure(this.#what, error);
     }
   }
 
-  #deliver(): number {
+  #takeUp(): true {
+    this.#ring = this.#drain.ring;
+    this.#position = 0;
+    this.#end = this.#drain.bytes;
+    return true;
+  }
+
+  /**
+   * Delivers what has been drained already, then what waited in the same ring, `left` bytes, then `span` other rings, from
+   * ring `from` on. A ring has one turn, and in it no more than was there when it began: a producer that never stops must
+   * not keep the poll from returning.
+   */
+  #deliver(left: number, from: number, span: number): number {
     this.#delivering = true;
-    let delivered = 0;
     try {
-      const rest = this.#deliverBatch();
-      if (rest < 0) return rest;
-      delivered += rest;
-      for (const index of this.#rings.keys()) {
-        // No more than was there when the turn began: a producer that never stops must not keep the poll from returning.
-        let left = this.#rings.has(index) ? this.reader.available(index) : 0;
-        while (left > 0 && this.#rings.has(index)) {
-          if (this.#fill(index) === 0) break;
-          this.#ring = index;
-          this.#position = 0;
-          this.#end = this.reader.bytes;
+      let delivered = 0;
+      for (;;) {
+        const batch = this.#deliverBatch();
+        if (batch < 0) return batch;
+        delivered += batch;
+        if (left > 0 && this.#fill(this.#ring, 1)) {
           left -= this.#end;
-          const batch = this.#deliverBatch();
-          if (batch < 0) return batch;
-          delivered += batch;
+        } else if (span > 0 && this.#fill(from, span)) {
+          const count = this.#rings.length;
+          span -= 1 + ((this.#ring - from + count) % count);
+          from = this.#ring + 1;
+          left = this.#drain.available - this.#end;
+        } else {
+          return delivered;
         }
       }
-      return delivered;
     } finally {
       this.#delivering = false;
     }
   }
 
-  /** Delivers what #buffer holds; the position moves on before each call, so that an exception skips nothing else. */
+  /** Delivers what has been drained; the position moves on before each call, so that an exception skips nothing else. */
   #deliverBatch(): number {
-    const ring = this.#rings.get(this.#ring);
+    const ring = this.#rings[this.#ring];
     if (!ring) this.#position = this.#end;
-    const { words } = this.#buffer;
+    const { buffer } = this.#drain;
+    const { words } = buffer;
     let removals = this.#removals;
     let delivered = 0;
     while (ring && this.#position < this.#end) {
@@ -153,7 +173,7 @@ export class Poller<Reader extends NativeRecordReader = NativeRecordReader> {
       const size = words[(at >> 2) + 1]!;
       this.#position = at + entryStride(size);
       if (words[at >> 2] === LOST_ENTRY) {
-        ring.lost?.(lossAt(this.#buffer, at));
+        ring.lost?.(lossAt(buffer, at));
       } else {
         delivered++;
         const answer = ring.record(this.#view(at + ENTRY_HEADER, size), size);
@@ -161,14 +181,14 @@ export class Poller<Reader extends NativeRecordReader = NativeRecordReader> {
       }
       if (this.#removals === removals) continue;
       removals = this.#removals;
-      if (this.#rings.get(this.#ring) !== ring) this.#position = this.#end;
+      if (this.#rings[this.#ring] !== ring) this.#position = this.#end;
     }
     return delivered;
   }
 
   /** The bytes of a record as a Buffer, which is valid until the next batch: the same object may come again then. */
   #view(start: number, size: number): Buffer {
-    const { buffer } = this.#buffer.source.raw;
+    const { buffer } = this.#drain.buffer.source.raw;
     const known = this.#views[start >> 3];
     if (known !== undefined && known.length === size && known.buffer === buffer) return known;
     const view = Buffer.from(buffer, start, size);

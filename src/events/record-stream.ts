@@ -1,13 +1,14 @@
 import { inspect } from 'node:util';
 import { BCCError } from '../errors';
 import { type NativeFdWatcher, type NativeRecordReader, runtime } from '../native';
-import { DrainBuffer } from './drain-buffer';
+import { Drain } from './drain';
+import type { DrainBuffer } from './drain-buffer';
 import { Loss } from './loss';
 import { readFailure } from './poller';
 
 /** One of the kernel's rings that a stream reads. */
 export interface StreamRing {
-  /** Its index in the reader. */
+  /** Its index in the reader, and in the list of rings. */
   index: number;
   /** Perf buffers have one ring for each CPU. */
   cpu?: number;
@@ -66,8 +67,7 @@ const EMPTY_WAKE_PAUSE_MS = 1;
  */
 export abstract class RecordStream<T> implements AsyncIterableIterator<T, undefined>, AsyncDisposable {
   protected readonly source: RecordSource;
-  /** What was drained last, of streams that need it no longer than until the next drain. */
-  protected readonly scratch = new DrainBuffer();
+  readonly #drain: Drain;
   protected receivedCount = 0;
   protected lostCount = 0;
   protected batchCount = 0;
@@ -82,8 +82,6 @@ export abstract class RecordStream<T> implements AsyncIterableIterator<T, undefi
   #held = true;
   #closed = false;
   #failure: { error: unknown } | undefined;
-  /** The ring to begin the next search with, so that a busy CPU does not keep the others from their turn. */
-  #next = 0;
   #turnBytes = 0;
   #turnScheduled = false;
   #emptyWakes = 0;
@@ -94,7 +92,8 @@ export abstract class RecordStream<T> implements AsyncIterableIterator<T, undefi
     this.source = source;
     this.#onLost = options.onLost;
     this.#signal = options.signal;
-    this.#watcher = new (runtime().FdWatcher)(source.reader.pollFd);
+    this.#drain = new Drain(source.reader);
+    this.#watcher = new (runtime().FdWatcher)(source.reader.pollFd, source.reader);
   }
 
   /** To be called at the end of a subclass's constructor. */
@@ -206,6 +205,11 @@ export abstract class RecordStream<T> implements AsyncIterableIterator<T, undefi
   /** The stream is closed: forgets what it holds. */
   protected abstract discard(): void;
 
+  /** What was drained last: it is overwritten by the next drain. */
+  protected get scratch(): DrainBuffer {
+    return this.#drain.buffer;
+  }
+
   /** Whether somebody waits for a value. */
   protected get awaited(): boolean {
     return this.#waiters.length > 0;
@@ -282,21 +286,15 @@ export abstract class RecordStream<T> implements AsyncIterableIterator<T, undefi
     }
   }
 
-  /** One batch of the next ring that has something; false where all are empty. */
+  /**
+   * One batch of the next ring that has something; false where all are empty. The search goes on after the ring last
+   * drained, so that a busy CPU does not keep the others from their turn.
+   */
   #drainOne(): boolean {
-    const { reader, rings } = this.source;
     try {
-      for (let tried = 0; tried < rings.length; tried++) {
-        const ring = rings[this.#next]!;
-        this.#next = (this.#next + 1) % rings.length;
-        const count = this.scratch.fill(reader, ring.index, this.room);
-        if (count === 0) continue;
-        const { bytes, stride } = reader;
-        this.#turnBytes += bytes;
-        this.#uncheckedBytes += bytes;
-        this.batchCount++;
-        this.#emptyWakes = 0;
-        this.accept(count, bytes, stride, ring);
+      const count = this.#drain.next(this.#drain.ring + 1, this.source.rings.length, this.room);
+      if (count > 0) {
+        this.#takeUp(count);
         return true;
       }
       // A ring refuses records when it is full; until that much has passed it cannot have been.
@@ -305,6 +303,15 @@ export abstract class RecordStream<T> implements AsyncIterableIterator<T, undefi
       this.#fail(readFailure(`${this.source.what} '${this.source.name}'`, error));
     }
     return false;
+  }
+
+  #takeUp(count: number): void {
+    const { ring, bytes, stride } = this.#drain;
+    this.#turnBytes += bytes;
+    this.#uncheckedBytes += bytes;
+    this.batchCount++;
+    this.#emptyWakes = 0;
+    this.accept(count, bytes, stride, this.source.rings[ring]!);
   }
 
   /** Goes on in the event loop's next turn. */
@@ -319,6 +326,7 @@ export abstract class RecordStream<T> implements AsyncIterableIterator<T, undefi
 
   #watch(): void {
     this.#hold();
+    this.#drain.wanted = this.room;
     if (this.#watching || this.#pause) return;
     this.#watching = true;
     this.#watcher.start(this.#onReadable);
@@ -345,7 +353,8 @@ export abstract class RecordStream<T> implements AsyncIterableIterator<T, undefi
     this.#watcher.stop();
   }
 
-  readonly #onReadable = (errno: number): void => {
+  /** `drained`: entries that lie in the scratch already. */
+  readonly #onReadable = (errno: number, drained: number): void => {
     if (this.#closed) return;
     if (errno !== 0) {
       this.#fail(
@@ -356,12 +365,20 @@ export abstract class RecordStream<T> implements AsyncIterableIterator<T, undefi
       );
       return;
     }
-    if (!this.wanting) {
+    this.#turnBytes = 0;
+    if (drained > 0) {
+      try {
+        this.#takeUp(drained);
+      } catch (error) {
+        this.#fail(error);
+        return;
+      }
+    } else if (this.wanting) {
+      this.#emptyWakes++;
+    } else {
       this.#unwatch();
       return;
     }
-    this.#turnBytes = 0;
-    this.#emptyWakes++;
     this.#pump();
     // A record that a program has reserved and not yet submitted makes the descriptor readable without giving anything.
     if (!this.#closed && this.#emptyWakes > EMPTY_WAKES) this.#rest();

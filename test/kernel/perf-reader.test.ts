@@ -1,6 +1,6 @@
 import { release } from 'node:os';
 import { onlineCpus, possibleCpus } from '../../src/kernel/cpus';
-import { type NativeFd, type NativePerfReader, runtime } from '../../src/native';
+import { type NativeFd, type NativePerfReader, Report, runtime } from '../../src/native';
 import { requireRoot } from '../helpers';
 import {
   EVENT_SIZE,
@@ -35,10 +35,12 @@ describe('the perf buffer reader', () => {
   function drain(bytes = 65536): { seqs: number[]; sizes: number[]; lost: number } {
     const out = new Uint8Array(bytes);
     const view = new DataView(out.buffer);
+    const report = new Uint32Array(Report.Words);
+    reader.target(out, report);
     const result = { seqs: [] as number[], sizes: [] as number[], lost: 0 };
     for (const ring of rings) {
-      while (reader.drain(ring, out, ALL) > 0) {
-        for (let at = 0; at < reader.bytes; ) {
+      while (reader.drain(ring, 1, ALL) > 0) {
+        for (let at = 0; at < report[Report.Bytes]!; ) {
           const size = view.getUint32(at + 4, true);
           if (view.getUint32(at, true) === LOST) {
             result.lost += Number(view.getBigUint64(at + 8, true));
