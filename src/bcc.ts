@@ -64,6 +64,8 @@ import {
   supportRawTracepointInModule,
 } from './kernel/features';
 import type { HeadersContext, HeadersOption } from './kernel/headers';
+import { absoluteFlags } from './kernel/headers/flags';
+import { includes } from './kernel/headers/scan';
 import {
   addPrefix,
   fixSyscallFnname,
@@ -87,7 +89,7 @@ import { disassemble } from './program/disassemble';
 import type { BPFFunction, Detachable } from './program/function';
 import type { MapSpec } from './program/maps';
 import { ProgramModule } from './program/module';
-import { generateAutoIncludes, LOST_TABLE } from './program/source';
+import { generateAutoIncludes, LOST_TABLE, programText } from './program/source';
 import { releaseAll } from './release';
 import { buildSymbols, ksym, ksymname, sym } from './symbols';
 import { decodeTable } from './table/decode-table';
@@ -109,7 +111,7 @@ export interface BCCOptions {
   program?: string;
   /** Flags of {@link Debug}, joined with `|`. */
   debug?: number;
-  /** Flags for the C compiler: `-DNAME=1`, `-I/folder`. */
+  /** Flags for the C compiler: `-DNAME=1`, `-Ifolder`. */
   cflags?: string[];
   /** USDT probes enabled for this program: their argument readers are put before its text, and they are attached. */
   usdtContexts?: USDT[];
@@ -203,6 +205,8 @@ export class BCC implements Disposable {
     const { program, source: from } = obtained ?? obtain(options);
     this.headers = program.origin.headers;
     this.compiledBy = from;
+    // With debug flags the compiler has said it itself.
+    if (program.warnings !== '' && !options.debug) process.emitWarning(program.warnings, 'CompileWarning');
     this.#int64 = options.int64 ?? 'bigint';
     if (options.allowRlimit !== false) runtime().raiseMemlock();
     this.#module = new ProgramModule(program, {
@@ -230,6 +234,7 @@ export class BCC implements Disposable {
   /** As the constructor, with the event loop free while the compiler runs; an aborted signal ends it. */
   static async load(source: string | BCCOptions, { signal }: { signal?: AbortSignal } = {}): Promise<BCC> {
     const options = normalizeOptions(source);
+    signal?.throwIfAborted();
     const obtained =
       options.program === undefined
         ? await obtainProgram(requestOf(options), options.cache ?? true, signal)
@@ -263,7 +268,7 @@ export class BCC implements Disposable {
     return this.#module.program;
   }
 
-  /** What the compiler warned of, as text; '' where it did not. */
+  /** What the compiler warned of, as text; '' where it did not. It is a Node warning as well, `CompileWarning`. */
   get warnings(): string {
     return this.program.warnings;
   }
@@ -990,11 +995,11 @@ function normalizeOptions(source: string | BCCOptions): BCCOptions {
 }
 
 /** Looks where Python's BCC looks: as given, then beside the running script. */
-function readSource(name: string, option: string): string {
+function readSource(name: string, option: string): { text: string; folder: string } {
   const beside = process.argv[1] === undefined ? [] : [path.join(path.dirname(process.argv[1]), name)];
   for (const file of [name, ...beside]) {
     try {
-      return readFileSync(file, 'utf8');
+      return { text: readFileSync(file, 'utf8'), folder: path.dirname(path.resolve(file)) };
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') {
         throw new BCCError('ERR_BCC_SOURCE_FILE', `${option} ${file} cannot be read: ${(cause as Error).message}`, {
@@ -1011,11 +1016,15 @@ function readSource(name: string, option: string): string {
 
 function requestOf(options: BCCOptions): CompileRequest {
   const { text, srcFile, hdrFile, usdtContexts = [] } = options;
-  const header = hdrFile === undefined ? '' : `${readSource(hdrFile, 'hdrFile')}\n`;
+  const source = text === undefined ? readSource(srcFile!, 'srcFile') : { text, folder: undefined };
+  const header = hdrFile === undefined ? undefined : readSource(hdrFile, 'hdrFile');
+  const folders = [source, header].flatMap((file) =>
+    file?.folder !== undefined && includes(file.text).some(({ angled }) => !angled) ? [`-I${file.folder}`] : [],
+  );
   return {
-    text: text ?? readSource(srcFile!, 'srcFile'),
-    prelude: header + usdtText(usdtContexts),
-    cflags: options.cflags ?? [],
+    text: programText(source.text),
+    prelude: (header ? `${programText(header.text)}\n` : '') + usdtText(usdtContexts),
+    cflags: absoluteFlags([...(options.cflags ?? []), ...folders], process.cwd()),
     debug: options.debug ?? 0,
     allowRlimit: options.allowRlimit ?? true,
     device: options.device,

@@ -1,3 +1,5 @@
+import { isUtf8 } from 'node:buffer';
+
 /** Bytes to decode from or encode into, with the views that generated code reads them through. */
 export class ByteSource {
   readonly bytes: Buffer;
@@ -46,7 +48,44 @@ const CACHE_SLOTS = 1024;
 const CACHED_LENGTH = 64;
 const cache: string[] = new Array(CACHE_SLOTS).fill('');
 
-/** The text of a `char[length]` at `start`: UTF-8, cut at the first NUL. */
+/**
+ * Bytes that are no UTF-8 become halves of surrogate pairs, U+DC80 to U+DCFF, as Python's `surrogateescape` has them: no
+ * UTF-8 decodes to those, so that every text leads back to its bytes. Where such a text is printed, U+FFFD stands instead.
+ */
+const ESCAPED = 0xdc00;
+const HAS_ESCAPED = /[\udc80-\udcff]/u;
+
+/** How many bytes the UTF-8 sequence at `at` has; 0 where it is none. */
+function sequenceLength(bytes: Buffer, at: number, end: number): number {
+  const first = bytes[at]!;
+  if (first < 0x80) return 1;
+  const length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+  if (at + length > end) return 0;
+  return isUtf8(bytes.subarray(at, at + length)) ? length : 0;
+}
+
+/** Text from bytes of which some are beyond ASCII. */
+function readUtf8(bytes: Buffer, start: number, end: number): string {
+  if (isUtf8(bytes.subarray(start, end))) return bytes.toString('utf8', start, end);
+  let text = '';
+  for (let at = start; at < end; ) {
+    const length = sequenceLength(bytes, at, end);
+    text += length === 0 ? String.fromCharCode(ESCAPED + bytes[at]!) : bytes.toString('utf8', at, at + length);
+    at += length || 1;
+  }
+  return text;
+}
+
+/** The bytes of a text, those that {@link readUtf8} could only escape among them. */
+export function textBytes(text: string): Buffer {
+  if (!HAS_ESCAPED.test(text)) return Buffer.from(text, 'utf8');
+  const parts = Array.from(text, (character) =>
+    HAS_ESCAPED.test(character) ? Buffer.of(character.charCodeAt(0) - ESCAPED) : Buffer.from(character, 'utf8'),
+  );
+  return Buffer.concat(parts);
+}
+
+/** The text of a `char[length]` at `start`: UTF-8 (bytes that are none: {@link ESCAPED}), cut at the first NUL. */
 export function readString(bytes: Buffer, start: number, length: number): string {
   const limit = start + length;
   let end = start;
@@ -59,7 +98,7 @@ export function readString(bytes: Buffer, start: number, length: number): string
     hash = (Math.imul(hash, 31) + byte) | 0;
   }
   if (end === start) return '';
-  if (all > 0x7f) return bytes.toString('utf8', start, end);
+  if (all > 0x7f) return readUtf8(bytes, start, end);
   const count = end - start;
   if (count > CACHED_LENGTH) return bytes.toString('latin1', start, end);
   const slot = (hash ^ (hash >>> 15)) & (CACHE_SLOTS - 1);
@@ -111,8 +150,9 @@ export function writeString(bytes: Buffer, start: number, length: number, text: 
   for (let i = 0; i < count; i++) {
     const code = text.charCodeAt(i);
     if (code > 0x7f) {
-      if (Buffer.byteLength(text) > length) throw REFUSED;
-      bytes.write(text, start, length, 'utf8');
+      const encoded = textBytes(text);
+      if (encoded.length > length) throw REFUSED;
+      bytes.set(encoded, start);
       return;
     }
     bytes[start + i] = code;

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import { BCCError, didYouMean } from '../errors';
+import { textBytes } from './bytes';
 import type { ArrayLayout, FieldLayout, Layout, StructLayout } from './layout';
 
 /** `0 to 255`: what an integer of so many bits holds. */
@@ -155,7 +156,7 @@ function explainArray(layout: ArrayLayout, value: unknown, path: string): void {
   }
   if (isChar(element)) {
     if (typeof value !== 'string') throw wrongType(path, `a string or ${size} bytes`, value);
-    const bytes = Buffer.byteLength(value);
+    const bytes = textBytes(value).length;
     if (bytes > length)
       throw new RangeError(`${path}: ${show(value)} has ${bytes} bytes, and char[${length}] holds ${length}`);
     return;

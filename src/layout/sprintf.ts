@@ -1,4 +1,4 @@
-import type { ByteSource } from './bytes';
+import { type ByteSource, readString, textBytes } from './bytes';
 import type { FieldLayout, Layout, StructLayout } from './layout';
 
 /**
@@ -171,8 +171,7 @@ function print(shape: Shape, source: ByteSource, offset: number, out: string[]):
       out.push(String(shape.size === 4 ? view.getFloat32(offset, true) : view.getFloat64(offset, true)));
       break;
     case 'text': {
-      const end = bytes.subarray(offset, offset + shape.size).indexOf(0);
-      out.push(`"${bytes.toString('utf8', offset, offset + (end === -1 ? shape.size : end))}"`);
+      out.push(`"${readString(bytes, offset, shape.size)}"`);
       break;
     }
     case 'list':
@@ -249,7 +248,7 @@ class Scanner {
     this.mark('"');
     const end = this.input.indexOf('"', this.#at);
     if (end === -1) throw this.#expected(`a closing '"'`);
-    const bytes = Buffer.from(this.input.slice(this.#at, end));
+    const bytes = textBytes(this.input.slice(this.#at, end));
     if (bytes.length > size) {
       throw new RangeError(
         `${this.what}: "${bytes.toString()}" has ${bytes.length} bytes, and ${size} are there for it`,

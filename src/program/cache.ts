@@ -4,6 +4,7 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import { BCCError } from '../errors';
 import { headersIdentity } from '../kernel/headers';
+import { includeFolders } from '../kernel/headers/flags';
 import { runtime } from '../native';
 import { decodeProgram, encodeProgram, FORMAT_VERSION } from './codec';
 import { type CompileJob, type CompileRequest, compile, compileSync, prepareCompile } from './compile';
@@ -91,7 +92,7 @@ function ownHeaders(text: string, folders: readonly string[], seen = new Map<str
 
 function cacheKey({ request, texts }: CompileJob): string {
   const { cflags, device, allowRlimit, headers, kernel } = request;
-  const folders = [...cflags.filter((flag) => flag.startsWith('-I')).map((flag) => flag.slice(2)), process.cwd()];
+  const folders = [...includeFolders(cflags), process.cwd()];
   const included = cflags.map((flag, i) => (flag === '-include' ? `#include "${cflags[i + 1]}"` : '')).join('\n');
   const parts = [
     FORMAT_VERSION,

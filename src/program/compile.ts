@@ -8,7 +8,7 @@ import { type HeadersContext, type HeadersOption, type KernelHeaders, resolveHea
 import { Btf } from '../layout/btf';
 import { type ChildRequest, type ChildResult, NEXT_TEXT } from './compile-child';
 import type { CompiledEvent, CompiledFunction, CompiledProgram, CompiledTable, MapRelocation } from './compiled';
-import { explainCompileFailure } from './diagnostics';
+import { describeWarnings, explainCompileFailure } from './diagnostics';
 import { exportedTable } from './maps';
 import {
   annotateEvents,
@@ -201,14 +201,13 @@ function finish(job: CompileJob, headers: KernelHeaders, outcome: ChildOutcome):
     process.stdout.write(outcome.stdout);
     process.stderr.write(messages);
   }
+  const program = { text: job.request.text, linesBefore: job.prelude.split('\n').length - 1, headers: headers.mode };
   if (outcome.code === 0 && outcome.result.length > 0) {
-    return assemble(job, headers, deserialize(outcome.result) as ChildResult, messages);
+    const result = deserialize(outcome.result) as ChildResult;
+    return assemble(job, headers, result, describeWarnings(messages, program));
   }
-  const { message, hint, code, diagnostics } = explainCompileFailure(
-    messages,
-    { code: outcome.code, signal: outcome.signal },
-    { text: job.request.text, linesBefore: job.prelude.split('\n').length - 1, headers: headers.mode },
-  );
+  const exit = { code: outcome.code, signal: outcome.signal };
+  const { message, hint, code, diagnostics } = explainCompileFailure(messages, exit, program);
   throw new CompileError(message, { code, hint, diagnostics, output: messages });
 }
 

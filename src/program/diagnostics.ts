@@ -336,6 +336,14 @@ function excerpt({ source, column }: Diagnostic): string {
   return `\n    ${text}${/\S/.test(text[column - 1] ?? '') || column > text.length ? `\n    ${' '.repeat(column - 1)}^` : ''}`;
 }
 
+/** What the compiler warned of, each with its place and the line of the text; '' where it did not. */
+export function describeWarnings(output: string, program?: ProgramText): string {
+  return parseDiagnostics(output, program)
+    .filter(({ severity }) => severity === 'warning')
+    .map((warning) => `${where(warning)}warning: ${warning.message}${excerpt(warning)}`)
+    .join('\n');
+}
+
 /** Says in a sentence or two why a text did not become a program, from all that the compiler printed. */
 export function explainCompileFailure(output: string, exit?: CompilerExit, program?: ProgramText): CompileFailure {
   const diagnostics = parseDiagnostics(output, program);

@@ -6,6 +6,18 @@ import { stripComments } from '../kernel/headers/scan';
  * brackets and nothing else of C: where it would have to guess, it leaves the text alone.
  */
 
+/**
+ * The text as the compiler and the scanners take it: without the mark that editors put before UTF-8, lines ended by \n.
+ * @throws TypeError for a NUL, behind which the compiler would read nothing
+ */
+export function programText(text: string): string {
+  const nul = text.indexOf('\0');
+  if (nul >= 0) {
+    throw new TypeError(`the program's text has a NUL in line ${text.slice(0, nul).split('\n').length}`);
+  }
+  return text.replace(/^\ufeff/, '').replaceAll('\r\n', '\n');
+}
+
 /** The methods that send an event, and which argument points at it. */
 const SENDERS: Readonly<Record<string, number>> = {
   perf_submit: 1,

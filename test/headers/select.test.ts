@@ -142,6 +142,8 @@ describe('what a program needs of the kernel', () => {
     expect(selected('int x = PIDTYPE_MAX;', own)).not.toContain('#define PIDTYPE_MAX');
     expect(selected('int x = LIMIT;', own)).toContain('#define LIMIT 5');
     expect(selected('#define LIMIT 6\nint x = LIMIT;', own)).not.toContain('#define LIMIT 5');
+    const redefined = 'enum { KEPT = LIMIT };\n#undef LIMIT\n#define LIMIT KEPT\nint x = LIMIT;';
+    expect(selected(redefined, own)).toContain('#define LIMIT 5');
   });
 
   it('shows short names only to those who include the header that defines them', () => {
@@ -228,6 +230,10 @@ describe('reading a program', () => {
       ['ONE', 'TWO', 'callback_t', 'counts', 'events', 'helper', 'limits', 'named', 'pair_t', 'probe', 'total'].sort(),
     );
     expect([...found.macros]).toEqual(['LIMIT']);
+  });
+
+  it('finds includes in lines that end as on Windows', () => {
+    expect(includes('#include <a.h>\r\n#include "b.h"\r\n').map(({ name }) => name)).toEqual(['a.h', 'b.h']);
   });
 
   it('finds its includes, those that depend on something marked', () => {

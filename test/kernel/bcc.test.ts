@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { BCC, BPFProgType, type CompileError, type LoadError } from '../../src';
@@ -283,6 +283,58 @@ describe('BCC.load', () => {
     const signal = AbortSignal.timeout(50);
     await expect(BCC.load({ text: 'BPF_HASH(h);', cache: false }, { signal })).rejects.toThrow(/abort/i);
   });
+
+  it('loads nothing for a signal that is aborted already, not even from the cache', async () => {
+    new BCC('BPF_HASH(h);').close();
+    await expect(BCC.load('BPF_HASH(h);', { signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);
+  });
+});
+
+describe('files', () => {
+  let folder: string;
+  let started: string;
+  beforeEach(() => {
+    folder = mkdtempSync(path.join(tmpdir(), 'tsbcc-files-'));
+    started = process.cwd();
+    mkdirSync(path.join(folder, 'headers'));
+    writeFileSync(path.join(folder, 'headers', 'answer.h'), '#define ANSWER 42\r\n');
+    process.chdir(folder);
+  });
+  afterEach(() => {
+    process.chdir(started);
+    rmSync(folder, { recursive: true });
+  });
+  const answer = (b: BCC) => b.disassembleFunc('f').includes('r0 = 42');
+
+  it('are found in folders that flags name from where the process works', () => {
+    const text = '#include "answer.h"\nint f(void *ctx) { return ANSWER; }';
+    for (const cflags of [['-Iheaders'], ['-I', 'headers'], ['-isystem', 'headers']]) {
+      using b = new BCC({ text, cflags });
+      expect(answer(b)).toBe(true);
+    }
+    const included = { text: 'int f(void *ctx) { return ANSWER; }', cflags: ['-include', 'headers/answer.h'] };
+    using b = new BCC(included);
+    expect(answer(b)).toBe(true);
+  });
+
+  it('are found beside the file that includes them, in quotes, as C has it', () => {
+    const text = '\ufeff#include "answer.h"\r\n#include <linux/sched.h>\r\nint f(void *ctx) { return ANSWER; }\r\n';
+    writeFileSync(path.join(folder, 'headers', 'program.c'), text);
+    using b = new BCC({ srcFile: 'headers/program.c' });
+    expect(answer(b)).toBe(true);
+  });
+});
+
+it("prints the compiler's warnings once for each program, as Node prints warnings", () => {
+  const script = `
+    const { BCC } = require(${JSON.stringify(path.join(__dirname, '..', '..', 'lib'))});
+    const b = new BCC('int f(void *ctx) {\\n  bpf_trace_printk("%f");\\n  return 0;\\n}');
+    process.once('warning', ({ name, message }) => console.log(name, message === b.warnings, b.warnings));`;
+  const { stdout, stderr } = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8' });
+  expect(stdout).toMatch(
+    /^CompileWarning true line 2, column \d+: warning: only %d .* conversion specifiers allowed\n/,
+  );
+  expect(stderr.match(/CompileWarning/g)).toHaveLength(1);
 });
 
 describe('the cache', () => {

@@ -75,6 +75,12 @@ describe('scalars', () => {
     ],
     [array(char, 4), 'abcd', [97, 98, 99, 100]],
     [array(char, 6), 'äö', [0xc3, 0xa4, 0xc3, 0xb6, 0, 0]],
+    // what is no UTF-8: a lone byte, a sequence cut short, an overlong one, half of a surrogate pair
+    [array(char, 4), 'a\udcffz', [97, 0xff, 122, 0]],
+    [array(char, 4), '\udce2\udc82', [0xe2, 0x82, 0, 0]],
+    [array(char, 4), '\udcc0\udcaf', [0xc0, 0xaf, 0, 0]],
+    [array(char, 7), 'é\udced\udca0\udc80', [0xc3, 0xa9, 0xed, 0xa0, 0x80, 0, 0]],
+    [array(char, 16), '😀\udcfe', [0xf0, 0x9f, 0x98, 0x80, 0xfe, ...Array(11).fill(0)]],
     [
       array(int(4), 20),
       Array.from({ length: 20 }, (_, i) => i),
@@ -104,6 +110,7 @@ describe('scalars', () => {
     [{ kind: 'float', size: 4 } as Layout, 1e39, 'float: 1e+39 is out of range for a float (±3.4028235e38)'],
     [array(char, 4), 'abcde', "array: 'abcde' has 5 bytes, and char[4] holds 4"],
     [array(char, 3), 'äö', "array: 'äö' has 4 bytes, and char[3] holds 3"],
+    [array(char, 2), 'abc\udcff', "array: 'abc\\udcff' has 4 bytes, and char[2] holds 2"],
     [array(int(4), 2), [1], 'array: expected 2 elements, got 1'],
     [array(int(1), 4), Uint8Array.of(1), 'array: expected 4 bytes, got 1 bytes'],
   ])('%j refuses %p', (layout, wrong, message) => {

@@ -4,8 +4,22 @@ import {
   findTableTraits,
   generateAutoIncludes,
   LOST_TABLE,
+  programText,
   resolveExternTables,
 } from '../../src/program/source';
+
+describe('the text of a program', () => {
+  it('is read whatever editor wrote it', () => {
+    expect(programText('\ufeff#include <a.h>\r\n#define X \\\r\n  3\r\n')).toBe('#include <a.h>\n#define X \\\n  3\n');
+    expect(programText('// \ufeff in the middle\n')).toBe('// \ufeff in the middle\n');
+  });
+
+  it('is refused where the compiler would read only the beginning', () => {
+    expect(() => programText('int x;\nint y;\0int z;')).toThrow(
+      new TypeError("the program's text has a NUL in line 2"),
+    );
+  });
+});
 
 describe('finding the calls that send events', () => {
   const pointers = (text: string) => findEventCalls(text).map(({ table, method, pointer }) => [table, method, pointer]);

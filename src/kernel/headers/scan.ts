@@ -48,7 +48,7 @@ export function includes(text: string): Include[] {
   let depth = 0;
   for (const line of stripComments(text, true)
     .replace(/\\\r?\n/g, ' ')
-    .split('\n')) {
+    .split(/\r?\n/)) {
     const directive = /^\s*#\s*(\w+)\s*(.*)$/.exec(line);
     if (!directive) continue;
     const [, word, rest] = directive as unknown as [string, string, string];
@@ -99,11 +99,14 @@ const NAME_ARGUMENT: Record<string, number> = {
  */
 export function declarations(text: string): Declared {
   const declared: Declared = { tags: new Set(), ordinary: new Set(), macros: new Set() };
+  // what is undefined before it is defined is somebody else's macro until then
+  const expected = new Set<string>();
   const code = stripComments(text)
     .replace(/\\\r?\n/g, ' ')
     .replace(/^[ \t]*#[ \t]*(\w+)[ \t]*(.*)$/gm, (_line, word: string, rest: string) => {
-      const name = word === 'define' ? /^\w+/.exec(rest)?.[0] : undefined;
-      if (name) declared.macros.add(name);
+      const name = /^\w*/.exec(rest)![0];
+      if (word === 'undef') expected.add(name);
+      else if (word === 'define' && name && !expected.has(name)) declared.macros.add(name);
       return '';
     })
     .replace(/__attribute__\s*\(\(.*?\)\)/g, ' ');

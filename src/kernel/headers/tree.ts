@@ -4,6 +4,7 @@ import { didYouMean, HeadersError } from '../../errors';
 import { runtime } from '../../native';
 import { linuxVersionCode, parseKernelVersion, versionCode } from '../version';
 import { configPaths, type KernelConfig, parseConfig, proveConfig, readConfig } from './config';
+import { includeFolders, macroText } from './flags';
 import { isKnownHeader, knownHeaders, leadsTo, OWN_HEADERS } from './known';
 import { type Declared, declarations, includes, stripComments, words } from './scan';
 import { Catalogue, select } from './select';
@@ -304,9 +305,8 @@ function readProgram(request: TreeRequest): Program {
   const texts = [request.text];
   const stubs = new Set(BCC_INCLUDES);
   const read = new Set<string>();
-  const flags = readFlags(request.cflags);
-  texts.push(flags.text);
-  const dirs = [process.cwd(), ...flags.dirs];
+  texts.push(macroText(request.cflags));
+  const dirs = [process.cwd(), ...includeFolders(request.cflags)];
   for (let i = 0; i < texts.length; i++) {
     for (const { name, angled, conditional } of includes(texts[i]!)) {
       if (name.startsWith('bcc/') || name === 'stdarg.h') continue;
@@ -327,20 +327,6 @@ function readProgram(request: TreeRequest): Program {
   return { texts, stubs: [...stubs].sort(), formats: request.running ? tracepointFormats(texts.join('\n')) : [] };
 }
 
-/** `-I` and `-D`, joined to their argument or not. Macros become the text that would define them. */
-function readFlags(cflags: readonly string[]): { dirs: string[]; text: string } {
-  const dirs: string[] = [];
-  let text = '';
-  for (let i = 0; i < cflags.length; i++) {
-    const match = /^-(I|D)(.*)$/s.exec(cflags[i]!);
-    if (!match) continue;
-    const value = match[2] !== '' ? match[2]! : (cflags[++i] ?? '');
-    if (match[1] === 'I') dirs.push(value);
-    else text += `#define ${value.replace('=', ' ').replace(/\n/g, ' ')}\n`;
-  }
-  return { dirs, text };
-}
-
 function isFile(file: string): boolean {
   return fs.statSync(file, { throwIfNoEntry: false })?.isFile() ?? false;
 }
@@ -355,7 +341,7 @@ function unknownHeader(name: string): HeadersError {
       code: 'ERR_BCC_HEADERS_INCLUDE',
       hint: escapes
         ? 'name the header from its root, as in <linux/sched.h>'
-        : `${didYouMean(name, nearby(name)) ?? 'check its name'} A header of an installed kernel needs headers: 'kernel'; one of another tree needs headers: '<its path>'; a user-space header (<stdio.h>, <sys/...>) has no place in BPF C`,
+        : `${didYouMean(name, nearby(name)) ?? 'check its name.'} A header of an installed kernel needs headers: 'kernel'; one of another tree needs headers: '<its path>'; a user-space header (<stdio.h>, <sys/...>) has no place in BPF C`,
     },
   );
 }
