@@ -228,6 +228,16 @@ export interface NativeFdWatcher {
   close(): void;
 }
 
+/** Where a symbol table (Elf64_Sym, or Elf32_Sym where not `wide`) and its names lie in a file. */
+export interface NativeSymbolSection {
+  path: string;
+  wide: boolean;
+  offset: bigint;
+  size: bigint;
+  stringsOffset: bigint;
+  stringsSize: bigint;
+}
+
 /** The function symbols of an ELF file by column, ascending; the name of symbol i is `text[starts[i]..starts[i + 1]]`. */
 export interface NativeElfSymbols {
   text: Uint8Array;
@@ -332,10 +342,10 @@ export interface RuntimeAddon {
     reader?: NativeRecordReader,
   ) => NativeFdWatcher;
 
-  /** Function symbols, of a separate debug file where there is one; undefined where the file is no ELF. */
-  elfSymbols(path: string): NativeElfSymbols | undefined;
-  /** The virtual address of a symbol, functions before variables; undefined where the file has none of that name. */
-  elfSymbolAddress(path: string, name: string): bigint | undefined;
+  /** Function symbols of tables that `symbolSections` found. */
+  elfSymbols(sections: NativeSymbolSection[]): NativeElfSymbols;
+  /** The virtual address of a symbol in such tables, functions before variables; undefined where there is none. */
+  elfSymbolAddress(sections: NativeSymbolSection[], name: string): bigint | undefined;
   /** A C++ (or old Rust) name as a person writes it; other names as they are. */
   demangle(name: string): string;
   /** The path of lib<name>.so as the process (0: none) has it mapped, else as the loader's cache has it. */

@@ -4,6 +4,7 @@ import { BCCError, ClosedError, didYouMean } from './errors';
 import { resolveBinary } from './kernel/binaries';
 import { ElfFile } from './kernel/elf';
 import { noSuchProcess, pathInProcess, processExists, processMappings, requireProcess } from './kernel/processes';
+import { symbolAddress } from './kernel/symbol-table';
 import {
   type OperandSite,
   operandReader,
@@ -12,7 +13,6 @@ import {
   parseUsdtArguments,
   type UsdtOperand,
 } from './kernel/usdt-arguments';
-import { runtime } from './native';
 
 /*
  * USDT probes: places that a program's author marked with <sys/sdt.h>. They are found in the notes of ELF files, and the
@@ -501,7 +501,7 @@ function siteOf({ file, address }: ReaderPlace): OperandSite {
   return {
     address,
     relocatable: file.relocatable,
-    symbolAddress: (name) => runtime().elfSymbolAddress(file.path, name),
+    symbolAddress: (name) => symbolAddress(file.path, name),
   };
 }
 

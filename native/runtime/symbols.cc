@@ -1,37 +1,35 @@
 #include "runtime/symbols.h"
 
-#include <bcc/bcc_elf.h>
 #include <bcc/bcc_proc.h>
-#include <bcc/bcc_syms.h>
 #include <cxxabi.h>
 #include <elf.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
 #include "common/args.h"
+#include "common/unique_fd.h"
 
 namespace tsbcc {
 
 namespace {
 
 constexpr uint32_t kFunctions = (1u << STT_FUNC) | (1u << STT_GNU_IFUNC);
-
-/// Takes separate debug files (by build id or debug link, checksum verified) and compressed ones into account.
-bcc_symbol_option SymbolOptions(uint32_t types) {
-  bcc_symbol_option options = {};
-  options.use_debug_file = 1;
-  options.check_debug_file_crc = 1;
-  options.use_symbol_type = types;
-  return options;
-}
+constexpr uint32_t kAllTypes = ~0u;
+/// What a hostile file may make this process allocate: for one part of it, and for all names together.
+constexpr uint64_t kMostBytes = 1u << 30;
+constexpr uint64_t kMostText = 1u << 28;
 
 struct Symbol {
   uint64_t address;
@@ -39,47 +37,71 @@ struct Symbol {
   std::string name;
 };
 
-struct SymbolList {
-  std::vector<Symbol> symbols;
-  bool failed = false;
-};
+/// Bytes of a file, as many of those asked for as there are.
+std::vector<char> ReadPart(int fd, uint64_t file_size, uint64_t offset, uint64_t size) {
+  std::vector<char> bytes(offset < file_size ? std::min({size, file_size - offset, kMostBytes}) : 0);
+  size_t done = 0;
+  while (done < bytes.size()) {
+    ssize_t got = pread(fd, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    done += static_cast<size_t>(got);
+  }
+  bytes.resize(done);
+  return bytes;
+}
 
-struct NameSearch {
-  const std::string& name;
-  uint64_t address = 0;
-};
+/// Calls `visit(symbol type, address, size, name)` for every symbol that has an address and a name, until it is false.
+template <typename Sym, typename Visit>
+bool EachSymbol(const std::vector<char>& table, const std::vector<char>& names, Visit visit) {
+  for (size_t at = 0; at + sizeof(Sym) <= table.size(); at += sizeof(Sym)) {
+    Sym symbol;
+    std::memcpy(&symbol, table.data() + at, sizeof(symbol));
+    if (symbol.st_value == 0 || symbol.st_name >= names.size()) continue;
+    const char* name = names.data() + symbol.st_name;
+    std::string_view text(name, strnlen(name, names.size() - symbol.st_name));
+    if (!visit(symbol.st_info & 0xf, symbol.st_value, symbol.st_size, text)) return false;
+  }
+  return true;
+}
 
-}  // namespace
+uint64_t Size(const Napi::Object& section, const char* key) {
+  bool lossless = false;
+  return section.Get(key).As<Napi::BigInt>().Uint64Value(&lossless);
+}
 
-static int CollectSymbol(const char* name, uint64_t address, uint64_t size, void* payload) {
-  auto* list = static_cast<SymbolList*>(payload);
-  // An exception must not travel through libbcc's C frames, which would leave its files open.
-  try {
-    list->symbols.push_back({address, size, name});
-    return 0;
-  } catch (const std::bad_alloc&) {
-    list->failed = true;
-    return -1;
+/// The symbols of all sections, in their order: see NativeSymbolSection.
+template <typename Visit>
+void EachSymbolOf(const Napi::Value& sections, Visit visit) {
+  auto given = sections.As<Napi::Array>();
+  for (uint32_t i = 0; i < given.Length(); ++i) {
+    auto section = given.Get(i).As<Napi::Object>();
+    UniqueFd fd(open(String(section.Get("path")).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    struct stat status;
+    if (!fd || fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode)) continue;
+    auto file_size = static_cast<uint64_t>(status.st_size);
+    auto table = ReadPart(fd.get(), file_size, Size(section, "offset"), Size(section, "size"));
+    auto names = ReadPart(fd.get(), file_size, Size(section, "stringsOffset"), Size(section, "stringsSize"));
+    bool wide = section.Get("wide").ToBoolean();
+    if (!(wide ? EachSymbol<Elf64_Sym>(table, names, visit) : EachSymbol<Elf32_Sym>(table, names, visit))) return;
   }
 }
 
-static int MatchSymbol(const char* name, uint64_t address, uint64_t, void* payload) {
-  auto* search = static_cast<NameSearch*>(payload);
-  if (search->name != name) return 0;
-  search->address = address;
-  return -1;
-}
+}  // namespace
 
+/// elfSymbols(sections)
 static Napi::Value ElfSymbols(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  std::string path = String(info[0]);
-  SymbolList list;
-  bcc_symbol_option options = SymbolOptions(kFunctions);
-  if (bcc_elf_foreach_sym(path.c_str(), CollectSymbol, &options, &list) < 0) return env.Undefined();
-  if (list.failed) throw Napi::Error::New(env, "out of memory while reading the symbols of " + path);
+  std::vector<Symbol> symbols;
+  uint64_t collected = 0;
+  EachSymbolOf(info[0], [&](unsigned type, uint64_t address, uint64_t size, std::string_view name) {
+    if ((kFunctions >> type & 1) == 0) return true;
+    symbols.push_back({address, size, std::string(name)});
+    collected += name.size();
+    return collected < kMostText;
+  });
 
   // The dynamic symbols of a file that also has the full table come twice.
-  auto& symbols = list.symbols;
   std::stable_sort(symbols.begin(), symbols.end(), [](const Symbol& a, const Symbol& b) {
     return std::tie(a.address, a.name) < std::tie(b.address, b.name);
   });
@@ -118,16 +140,18 @@ static Napi::Value ElfSymbols(const Napi::CallbackInfo& info) {
   return result;
 }
 
+/// elfSymbolAddress(sections, name)
 static Napi::Value ElfSymbolAddress(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  std::string path = String(info[0]);
-  std::string name = String(info[1]);
+  std::string wanted = String(info[1]);
+  uint64_t found = 0;
   // A function is preferred to a variable of the same name, which may come first in the file.
-  for (uint32_t types : {kFunctions, BCC_SYM_ALL_TYPES}) {
-    NameSearch search{name};
-    bcc_symbol_option options = SymbolOptions(types);
-    bcc_elf_foreach_sym(path.c_str(), MatchSymbol, &options, &search);
-    if (search.address != 0) return Napi::BigInt::New(env, search.address);
+  for (uint32_t types : {kFunctions, kAllTypes}) {
+    EachSymbolOf(info[0], [&](unsigned type, uint64_t address, uint64_t, std::string_view name) {
+      if ((types >> type & 1) != 0 && name == wanted) found = address;
+      return found == 0;
+    });
+    if (found != 0) return Napi::BigInt::New(env, found);
   }
   return env.Undefined();
 }

@@ -6,7 +6,7 @@ import { ElfFile } from '../kernel/elf';
 import { supportsUprobeMulti, supportsUprobeMultiPid } from '../kernel/features';
 import { perfEventAttr } from '../kernel/perf-attr';
 import { requireProcess } from '../kernel/processes';
-import { symbolTable } from '../kernel/symbol-table';
+import { symbolAddress, symbolTable } from '../kernel/symbol-table';
 import { type NativeFd, runtime } from '../native';
 import { releaseAll } from '../release';
 import { attachFailure, EINVAL, ENOENT, ENOTSUPP, EOPNOTSUPP, ESRCH, type Meanings } from './failure';
@@ -368,7 +368,7 @@ function offsetOf(file: string, { sym, addr, symOff = 0 }: UprobeOptions): bigin
     if (addr !== undefined) {
       address = BigInt(addr);
     } else {
-      address = (runtime().elfSymbolAddress(file, sym!) ?? unknownSymbol(file, sym!)) + BigInt(symOff);
+      address = (symbolAddress(file, sym!) ?? unknownSymbol(file, sym!)) + BigInt(symOff);
     }
     const offset = elf.addressToOffset(address);
     if (offset !== undefined) return offset;

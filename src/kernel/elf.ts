@@ -20,6 +20,9 @@ const STT_GNU_IFUNC = 10;
 const NT_GNU_BUILD_ID = 3;
 const NT_STAPSDT = 3;
 
+/** The most of a file that is read at once: a sparse file can claim any size. */
+const MAX_PART = 2 ** 30;
+
 export interface ElfSegment {
   type: number;
   flags: number;
@@ -114,7 +117,7 @@ export class ElfFile {
       if (!status.isFile()) throw notElf(path);
       return use(
         new ElfFile(path, (offset, length) => {
-          if (!Number.isSafeInteger(offset)) throw damaged(path);
+          if (!Number.isSafeInteger(offset) || length > MAX_PART) throw damaged(path);
           // What a damaged header claims must not be allocated.
           const buffer = Buffer.alloc(Math.min(length, status.size));
           return buffer.subarray(0, buffer.length === 0 ? 0 : readSync(fd, buffer, 0, buffer.length, offset));
@@ -186,11 +189,26 @@ export class ElfFile {
     return found;
   }
 
-  /** Function symbols of the file's own tables (`runtime().elfSymbols` also knows separate debug files). */
+  /** The separate debug file that the linker's `.gnu_debuglink` names, by its last part, and its checksum (CRC-32). */
+  debugLink(): { name: string; crc: number } | undefined {
+    const link = this.sections.find((section) => section.name === '.gnu_debuglink');
+    if (!link || link.type === SHT_NOBITS) return undefined;
+    const bytes = this.#read(Number(link.offset), Number(link.size));
+    const name = cString(bytes, 0);
+    const crcAt = align4(Buffer.byteLength(name) + 1);
+    if (name === '' || name.includes('/') || crcAt + 4 > bytes.length) return undefined;
+    return { name, crc: this.#view(bytes).u32(crcAt) };
+  }
+
+  /** The sections that hold symbols. */
+  symbolTables(): ElfSection[] {
+    return this.sections.filter(({ type }) => type === SHT_SYMTAB || type === SHT_DYNSYM);
+  }
+
+  /** Function symbols of the file's own tables (`symbolTable` also knows separate debug files). */
   functions(): { name: string; address: bigint; size: bigint }[] {
     const found: { name: string; address: bigint; size: bigint }[] = [];
-    for (const table of this.sections) {
-      if (table.type !== SHT_SYMTAB && table.type !== SHT_DYNSYM) continue;
+    for (const table of this.symbolTables()) {
       const names = this.sections[table.link];
       if (!names) continue;
       const text = this.#read(Number(names.offset), Number(names.size));

@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs';
 import { type NativeElfSymbols, runtime } from '../native';
+import { symbolSections } from './symbol-files';
 
 /** A function's name and how far into it an address lies. */
 export interface TableSymbol {
@@ -138,12 +139,17 @@ export function symbolTable(path: string): SymbolTable | undefined {
   }
   let table = tables.get(identity);
   if (table === undefined && !tables.has(identity)) {
-    const columns = runtime().elfSymbols(path);
-    table = columns && new SymbolTable(columns);
+    const sections = symbolSections(path);
+    table = sections && new SymbolTable(runtime().elfSymbols(sections));
   }
   // Re-inserting keeps the most recently used at the end.
   tables.delete(identity);
   tables.set(identity, table);
   if (tables.size > MAX_TABLES) tables.delete(tables.keys().next().value!);
   return table;
+}
+
+/** The virtual address of a symbol of an ELF file, functions before variables; undefined where it has none of that name. */
+export function symbolAddress(path: string, name: string): bigint | undefined {
+  return runtime().elfSymbolAddress(symbolSections(path) ?? [], name);
 }

@@ -2,7 +2,7 @@ import { BCCError } from '../errors';
 import type { EnumLayout, FieldLayout, IntLayout, Layout, StructLayout } from './layout';
 
 /** The kinds of BTF types, as `include/uapi/linux/btf.h` numbers them; `void` is type 0 and has no record. */
-const KINDS = [
+export const BTF_KINDS = [
   'void',
   'int',
   'ptr',
@@ -26,7 +26,7 @@ const KINDS = [
 ] as const;
 
 /** One kind of BTF type. */
-export type BtfKind = (typeof KINDS)[number];
+export type BtfKind = (typeof BTF_KINDS)[number];
 
 /** One member of a struct or union; offsets in bits from its start. */
 export interface BtfMember {
@@ -150,6 +150,11 @@ export class Btf {
     this.typeCount = this.#firstId + this.#offsets.length;
   }
 
+  /** Where in {@link bytes} each of this blob's own types begins, in the order of their ids. */
+  get ownOffsets(): Uint32Array {
+    return this.#offsets;
+  }
+
   /** The record of a type. */
   type(id: number): BtfType {
     if (id === 0) return { id: 0, kind: 'void', name: '', size: 0, type: 0, length: 0, flag: false };
@@ -157,7 +162,7 @@ export class Btf {
     if (owner !== this) return owner.type(id);
     const at = this.#at(id);
     const info = this.#view.getUint32(at + 4, true);
-    const kind = KINDS[(info >>> 24) & 0x1f]!;
+    const kind = BTF_KINDS[(info >>> 24) & 0x1f]!;
     const word = this.#view.getUint32(at + 8, true);
     const sized = hasSize(kind);
     return {
@@ -231,7 +236,7 @@ export class Btf {
   find(name: string, kind?: BtfKind): number {
     const inBase = this.base?.find(name, kind) ?? 0;
     if (inBase !== 0) return inBase;
-    const wanted = kind === undefined ? -1 : KINDS.indexOf(kind);
+    const wanted = kind === undefined ? -1 : BTF_KINDS.indexOf(kind);
     const bytes = Buffer.from(`${name}\0`);
     for (let i = 0; i < this.#offsets.length; i++) {
       const at = this.#offsets[i]!;
@@ -394,7 +399,7 @@ export class Btf {
     if (this.#signedEnumsMarked === undefined) {
       this.#signedEnumsMarked = this.#offsets.some((at) => {
         const info = this.#view.getUint32(at + 4, true);
-        const kind = KINDS[(info >>> 24) & 0x1f];
+        const kind = BTF_KINDS[(info >>> 24) & 0x1f];
         return kind === 'enum64' || (kind === 'enum' && info >>> 31 === 1);
       });
     }
@@ -463,7 +468,7 @@ export class Btf {
     while (at < end) {
       if (end - at < 12) throw broken(`type ${this.#firstId + offsets.length} is cut off`);
       const info = this.#view.getUint32(at + 4, true);
-      const kind = KINDS[(info >>> 24) & 0x1f];
+      const kind = BTF_KINDS[(info >>> 24) & 0x1f];
       if (kind === undefined || kind === 'void') {
         throw broken(`type ${this.#firstId + offsets.length} is of unknown kind ${(info >>> 24) & 0x1f}`);
       }

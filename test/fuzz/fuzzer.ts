@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { dictionary, mutate, Random, shrink } from './mutate';
 import { TARGETS, type Target } from './targets';
@@ -18,6 +19,8 @@ export interface Job {
   inputs: Uint8Array[] | undefined;
   /** The input under trial: its number, its length, its bytes. */
   current: SharedArrayBuffer;
+  /** Where its bytes are written too, in case native code ends the process. */
+  file?: string;
 }
 
 export interface Outcome {
@@ -76,6 +79,7 @@ async function fuzz(job: Job): Promise<Outcome> {
     bytes.set(input.subarray(0, bytes.length));
     header[1] = input.length;
     Atomics.add(header, 0, 1);
+    if (job.file) writeFileSync(job.file, input);
     try {
       // The code under test may keep or change what it is given.
       await run(Buffer.from(input));

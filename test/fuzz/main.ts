@@ -1,7 +1,11 @@
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { buffer as readBuffer, text as readText } from 'node:stream/consumers';
 import { parseArgs } from 'node:util';
+import { deserialize, serialize } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { CURRENT_HEADER, type Job, type Outcome } from './fuzzer';
 import { TARGETS } from './targets';
@@ -22,6 +26,8 @@ export async function main(args: string[]): Promise<number> {
       runs: { type: 'string' },
       input: { type: 'string', multiple: true },
       list: { type: 'boolean' },
+      // The process of its own that a target with native code is given.
+      alone: { type: 'string' },
     },
   });
   if (values.list) {
@@ -33,6 +39,7 @@ export async function main(args: string[]): Promise<number> {
     console.error(unknown.length > 0 ? `no target ${unknown.join(', ')}; see --list` : '--input takes one target');
     return 2;
   }
+  if (values.alone !== undefined) return alone(values.alone);
   const names = positionals.length > 0 ? positionals : Object.keys(TARGETS);
   const runs = values.runs === undefined ? Number.POSITIVE_INFINITY : Number(values.runs);
   const inputs = values.input?.map((file) => readFileSync(file));
@@ -45,7 +52,8 @@ export async function main(args: string[]): Promise<number> {
   const next = async (): Promise<void> => {
     for (let target = waiting.shift(); target !== undefined; target = waiting.shift()) {
       const current = new SharedArrayBuffer(CURRENT_HEADER + CURRENT_BYTES);
-      const outcome = await run({ target, seconds, seed: Number(values.seed), runs, inputs, current });
+      const job = { target, seconds, seed: Number(values.seed), runs, inputs };
+      const outcome = TARGETS[target]!.native ? await runApart(job) : await run({ ...job, current });
       outcomes.push(outcome);
       report(outcome);
     }
@@ -56,6 +64,34 @@ export async function main(args: string[]): Promise<number> {
   const tried = outcomes.reduce((sum, outcome) => sum + outcome.inputs, 0);
   console.log(`fuzz: ${tried.toLocaleString('en')} inputs, ${outcomes.length} targets, ${failed} of them failed`);
   return failed === 0 ? 0 : 1;
+}
+
+/** Runs one job in a process of its own, which leaves the input under trial in a file: native code may end it. */
+async function runApart(job: Omit<Job, 'current'>): Promise<Outcome> {
+  mkdirSync(FOLDER, { recursive: true });
+  const [file, request] = [path.join(FOLDER, `trying-${job.target}`), path.join(FOLDER, `job-${job.target}`)];
+  writeFileSync(file, '');
+  writeFileSync(request, serialize({ ...job, file }));
+  const child = spawn(process.execPath, [path.join(__dirname, 'main.cjs'), '--alone', request], {
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+  });
+  const [stderr, answer, [code, signal]] = await Promise.all([
+    readText(child.stderr!),
+    readBuffer(child.stdio[3] as NodeJS.ReadableStream),
+    once(child, 'close') as Promise<[number | null, string | null]>,
+  ]);
+  if (answer.length > 0) return deserialize(answer) as Outcome;
+  const message = `the process ended with ${signal ?? `status ${code}`}\n${stderr.slice(0, 4000)}`;
+  const failure = { message, input: readFileSync(file) };
+  return { target: job.target, inputs: 0, kept: 0, reached: 0, milliseconds: 0, failure };
+}
+
+/** In that process. */
+async function alone(request: string): Promise<number> {
+  const job = deserialize(readFileSync(request)) as Job;
+  const outcome = await run({ ...job, current: new SharedArrayBuffer(CURRENT_HEADER + CURRENT_BYTES) });
+  writeFileSync(3, serialize(outcome));
+  return 0;
 }
 
 /** Runs one job in a thread, and watches that each of its inputs comes to an end. */

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { inspect } from 'node:util';
@@ -16,6 +16,8 @@ export interface Target {
   /** Built-in errors that are documented for wrong input, besides BCCError. */
   throws?: string[];
   maxLength?: number;
+  /** Native code takes part: the target has a process of its own, whose end by a signal is a failure. */
+  native?: boolean;
   prepare(): Promise<{ seeds: Buffer[]; run(input: Buffer): void | Promise<void> }>;
 }
 
@@ -138,6 +140,45 @@ export const TARGETS: Readonly<Record<string, Target>> = {
       const blob = object ? await section(object, '.BTF') : Buffer.alloc(24);
       const base = object ? new Btf(Buffer.from(blob)) : undefined;
       return { seeds: [blob], run: (input) => ask(new Btf(input, base)) };
+    },
+  },
+  'btf-to-c': {
+    about: "BTF blobs turned into C by libbpf, a module's on top of a base",
+    maxLength: 2048,
+    native: true,
+    async prepare() {
+      const { dumpBtf } = await import('../../src/kernel/headers/tree.js');
+      const object = bpfObject();
+      const blob = object ? Buffer.from(await section(object, '.BTF')) : Buffer.alloc(24);
+      return {
+        seeds: [blob],
+        run(input) {
+          dumpBtf(input, 'blob');
+          dumpBtf(input, 'blob', blob);
+        },
+      };
+    },
+  },
+  'elf-symbols': {
+    about: "ELF files through libbcc's and libelf's reading of symbols, and names to be demangled",
+    maxLength: 8192,
+    native: true,
+    async prepare() {
+      const { runtime } = await import('../../src/native.js');
+      const { symbolAddress, symbolTable } = await import('../../src/kernel/symbol-table.js');
+      const object = bpfObject();
+      const file = path.join(mkdtempSync(path.join(os.tmpdir(), 'tsbcc-fuzz-')), 'image');
+      process.on('exit', () => rmSync(path.dirname(file), { recursive: true }));
+      return {
+        seeds: [...(object ? [object] : []), smallElf(64), smallElf(32)],
+        run(input) {
+          writeFileSync(file, input);
+          const table = symbolTable(file);
+          if (table) for (const [name, address] of table.entries()) table.find(address + BigInt(name.length));
+          symbolAddress(file, 'function');
+          runtime().demangle(`_Z${latin1(input.subarray(64, 128))}`);
+        },
+      };
     },
   },
   description: {
@@ -557,6 +598,7 @@ function smallElf(bits: 32 | 64): Buffer {
   const headerSize = wide ? 64 : 52;
   const segmentSize = wide ? 56 : 32;
   const sectionSize = wide ? 64 : 40;
+  const symbolSize = wide ? 24 : 16;
   // The body first, behind room for the header and two segments.
   put(0, headerSize + 2 * segmentSize);
   align();
@@ -588,7 +630,7 @@ function smallElf(bits: 32 | 64): Buffer {
   const stringsEnd = out.length;
   align();
   const symbolsAt = out.length;
-  put(0, wide ? 24 : 16);
+  put(0, symbolSize);
   put(names[3]!, 4);
   if (wide) {
     put(0x12, 1);
@@ -611,7 +653,7 @@ function smallElf(bits: 32 | 64): Buffer {
     put(link, 4);
     put(0, 4);
     put(1, word);
-    put(0, word);
+    put(type === 2 ? symbolSize : 0, word);
   };
   put(0, sectionSize);
   sectionHeader(names[0]!, 7, probeAt, probeEnd);

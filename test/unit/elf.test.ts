@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { BCCError } from '../../src/errors';
 import { ElfFile, isElf } from '../../src/kernel/elf';
+import { symbolAddress, symbolTable } from '../../src/kernel/symbol-table';
 import { describeIf, outputOf } from '../helpers';
 import { compileC } from '../helpers/c-program';
 
@@ -25,6 +26,17 @@ describeIf('cc', 'ELF files', () => {
   });
 
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('have their symbols in a debug file where a link with the right checksum names it', () => {
+    const program = compileC(folder, 'stripped', PROGRAM, ['-Wl,--build-id=none']);
+    const debug = path.join(folder, 'stripped.debug');
+    outputOf('objcopy', ['--only-keep-debug', program, debug]);
+    outputOf('objcopy', ['--strip-all', `--add-gnu-debuglink=${debug}`, program]);
+    expect(symbolAddress(program, 'in_code')).toBeGreaterThan(0n);
+    expect([...symbolTable(program)!.entries()].map(([name]) => name)).toContain('in_code');
+    writeFileSync(debug, Buffer.concat([readFileSync(debug), Buffer.alloc(1)]));
+    expect(symbolAddress(program, 'in_code')).toBeUndefined();
+  });
 
   it.each(['pie', 'fixed', 'plain'])('say where code lies in the %s file, and back', (name) => {
     const file = files[name]!;
@@ -120,6 +132,91 @@ it('ends at a note whose sizes are those of no file', () => {
   image.writeUInt32LE(0x80000000, 120);
   image.writeUInt32LE(0x7ffffff4, 124);
   expect(ElfFile.withImage('image', image, (file) => file.buildId())).toBeUndefined();
+});
+
+describe('symbols of a file that is made to end its reader', () => {
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(path.join(tmpdir(), 'tsbcc-hostile-'));
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  /** A shared object of sections alone. */
+  function image(
+    sections: { name: string; type: number; entrySize?: bigint; content: Buffer; link?: number }[],
+  ): Buffer {
+    const names = Buffer.from(`\0${sections.map(({ name }) => `${name}\0`).join('')}\0.names\0`);
+    const all = [...sections, { name: '.names', type: 3, content: names }];
+    const header = Buffer.alloc(64);
+    header.write('\x7fELF\x02\x01\x01', 'latin1');
+    header.writeUInt16LE(3, 16);
+    header.writeUInt16LE(62, 18);
+    const parts: Buffer[] = [header];
+    const table = Buffer.alloc(64 * (all.length + 1));
+    let at = header.length;
+    all.forEach(({ name, type, content, ...rest }, i) => {
+      const entry = 64 * (i + 1);
+      table.writeUInt32LE(names.indexOf(`${name}\0`), entry);
+      table.writeUInt32LE(type, entry + 4);
+      table.writeBigUInt64LE(BigInt(at), entry + 24);
+      table.writeBigUInt64LE(BigInt(content.length), entry + 32);
+      table.writeUInt32LE('link' in rest ? (rest.link ?? 0) : 0, entry + 40);
+      table.writeBigUInt64LE('entrySize' in rest ? (rest.entrySize ?? 0n) : 0n, entry + 56);
+      parts.push(content);
+      at += content.length;
+    });
+    header.writeBigUInt64LE(BigInt(at), 40);
+    header.writeUInt16LE(64, 58);
+    header.writeUInt16LE(all.length + 1, 60);
+    header.writeUInt16LE(all.length, 62);
+    return Buffer.concat([...parts, table]);
+  }
+
+  function symbol(name: number, address: bigint): Buffer {
+    const bytes = Buffer.alloc(24);
+    bytes.writeUInt32LE(name);
+    bytes[4] = 2;
+    bytes.writeBigUInt64LE(address, 8);
+    bytes.writeBigUInt64LE(16n, 16);
+    return bytes;
+  }
+
+  it('are read, whatever entry size it claims and however long its build id is', () => {
+    const strings = Buffer.from('\0fine\0');
+    const note = Buffer.concat([
+      Buffer.from([4, 0, 0, 0, 0, 4, 0, 0, 3, 0, 0, 0]),
+      Buffer.from('GNU\0'),
+      Buffer.alloc(1024, 7),
+    ]);
+    const file = path.join(folder, 'entries');
+    const table = Buffer.concat([symbol(1, 0x1000n), symbol(0x7fffffff, 0x2000n)]);
+    writeFileSync(
+      file,
+      image([
+        { name: '.strtab', type: 3, content: strings },
+        { name: '.symtab', type: 2, entrySize: 0n, content: table, link: 1 },
+        { name: '.note.gnu.build-id', type: 7, content: note },
+        { name: '.gnu_debuglink', type: 1, content: Buffer.alloc(6, 0x41) },
+      ]),
+    );
+    expect([...symbolTable(file)!.entries()]).toEqual([['fine', 0x1000n]]);
+    expect(symbolAddress(file, 'fine')).toBe(0x1000n);
+    expect(symbolAddress(file, 'other')).toBeUndefined();
+  });
+
+  it('are cut where names without end would fill the memory', () => {
+    const strings = Buffer.concat([Buffer.alloc(1 << 20, 0x61), Buffer.alloc(1)]);
+    const table = Buffer.concat(Array.from({ length: 300 }, (_, i) => symbol(0, BigInt(0x1000 + 16 * i))));
+    const file = path.join(folder, 'names');
+    writeFileSync(
+      file,
+      image([
+        { name: '.strtab', type: 3, content: strings },
+        { name: '.symtab', type: 2, entrySize: 24n, content: table, link: 1 },
+      ]),
+    );
+    expect(symbolTable(file)!.size).toBe(256);
+  });
 });
 
 function refusedOrRead(read: () => unknown): void {

@@ -1,6 +1,8 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { didYouMean, HeadersError } from '../../errors';
+import { Btf } from '../../layout/btf';
+import { verifyBtf } from '../../layout/btf-verify';
 import { runtime } from '../../native';
 import { linuxVersionCode, parseKernelVersion, versionCode } from '../version';
 import { configPaths, type KernelConfig, parseConfig, proveConfig, readConfig } from './config';
@@ -249,9 +251,10 @@ export function checkBtf(blob: Buffer, file: string): void {
   }
 }
 
-/** Dumps a blob through libbpf; a refusal names the file. */
-function dump(blob: Buffer, file: string, base?: Buffer): string {
+/** Dumps a blob through libbpf, which takes it as it comes: it is verified first. A refusal names the file. */
+export function dumpBtf(blob: Buffer, file: string, base?: Buffer): string {
   try {
+    verifyBtf(new Btf(blob, base && new Btf(base)));
     return runtime().btfDumpC(blob, base);
   } catch (error) {
     throw new HeadersError(`the BTF in ${file} cannot be turned into C: ${(error as Error).message}`, {
@@ -266,11 +269,11 @@ function makeKernel(
   request: TreeRequest,
   sources: Sources,
 ): { files: Map<string, string>; facts: Record<string, string> } {
-  const units = splitBtfDump(dump(sources.btf, request.btfPath));
+  const units = splitBtfDump(dumpBtf(sources.btf, request.btfPath));
   const known = new Set(units.map(unitName));
   for (const [name, blob] of sources.modules) {
     const file = path.join(path.dirname(request.btfPath), name);
-    for (const unit of splitBtfDump(dump(blob, file, sources.btf))) {
+    for (const unit of splitBtfDump(dumpBtf(blob, file, sources.btf))) {
       if (known.has(unitName(unit))) continue;
       known.add(unitName(unit));
       units.push(unit);
