@@ -27,9 +27,10 @@
     },
     {
       "target_name": "compiler",
-      "sources": ["native/common/error.cc", "native/compiler/addon.cc", "native/compiler/module.cc"],
+      "type": "executable",
+      "sources": ["native/compiler/kernel_symbols.cc", "native/compiler/main.cc", "native/compiler/module.cc"],
       "cflags_cc": ["<!@(node scripts/pkg-config.mjs --cflags libbcc libbpf)"],
-      "libraries": ["<!@(node scripts/pkg-config.mjs --libs-bcc)"]
+      "libraries": ["<!@(node scripts/pkg-config.mjs --libs libbcc libbpf)"]
     }
   ]
 }

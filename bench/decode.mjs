@@ -1,7 +1,7 @@
-// How fast codecs are: `node bench/decode.mjs` after `npm run build:ts`. No kernel is needed.
-import { createRequire } from 'node:module';
+// How fast codecs are: `node bench/decode.mjs`. No kernel is needed.
+import { requireSource } from '../scripts/bundle.mjs';
 
-const { ByteSource, codecFor } = createRequire(import.meta.url)('../lib/layout/codec.js');
+const { ByteSource, codecFor } = requireSource('layout/codec');
 
 const u32 = { kind: 'int', size: 4, signed: false };
 const u64 = { kind: 'int', size: 8, signed: false };

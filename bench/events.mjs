@@ -13,7 +13,9 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { resolveHeaders } from '../lib/kernel/headers.js';
+import { requireSource } from '../scripts/bundle.mjs';
+
+const { resolveHeaders } = requireSource('kernel/headers');
 
 const PARTS = ['drain', 'field', 'perf', 'live', 'latency', 'idle', 'memory'];
 const { values } = parseArgs({

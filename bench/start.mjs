@@ -10,7 +10,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { resolveHeaders } from '../lib/kernel/headers.js';
+import { requireSource } from '../scripts/bundle.mjs';
+
+const { resolveHeaders } = requireSource('kernel/headers');
 
 const { values } = parseArgs({
   options: { runs: { type: 'string', default: '7' }, json: { type: 'boolean', default: false } },

@@ -9,7 +9,9 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { resolveHeaders } from '../lib/kernel/headers.js';
+import { requireSource } from '../scripts/bundle.mjs';
+
+const { resolveHeaders } = requireSource('kernel/headers');
 
 const { values } = parseArgs({
   options: {

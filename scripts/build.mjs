@@ -47,16 +47,17 @@ function digest(files) {
   return hash.digest('hex');
 }
 
-/** Output whose source has gone would still be required and packed. */
-function removeOrphans(from, to) {
+/** Output whose source has gone would still be required and packed; `bundles`: the only scripts that there may be. */
+function removeOrphans(from, to, bundles) {
   for (const file of sources(to, ['.js', '.d.ts', '.js.map'])) {
-    const source = path.join(from, path.relative(to, file).replace(/(\.js\.map|\.d\.ts|\.js)$/, '.ts'));
-    if (!existsSync(source)) rmSync(file);
+    const name = path.relative(to, file).replace(/(\.js\.map|\.d\.ts|\.js)$/, '');
+    const wanted = file.endsWith('.d.ts') || (bundles?.includes(name) ?? true);
+    if (!wanted || !existsSync(path.join(from, `${name}.ts`))) rmSync(file);
   }
 }
 
-/** `trees`: folders of sources, each with the folder that its output goes to. */
-function compile({ name, project, trees, also = [] }) {
+/** `trees`: folders of sources, each with the folder that its output goes to; `bundles`: see bundle.mjs. */
+async function compile({ name, project, trees, also = [], bundles }) {
   const stampFile = at('build', `${name}.stamp`);
   const written = trees.flatMap(([from]) => sources(from, ['.ts']));
   const stamp = digest([...written, ...also, at(project), at('tsconfig.json'), at('package-lock.json')]);
@@ -72,7 +73,12 @@ function compile({ name, project, trees, also = [] }) {
     [tsc, '-p', project, '--incremental', '--tsBuildInfoFile', info],
     `compiling ${trees.map(([from]) => `${path.relative(root, from)}/`).join(' and ')}`,
   );
-  for (const [from, to] of trees) removeOrphans(from, to);
+  if (bundles) {
+    // Imported only now: on a fresh clone esbuild is not there before npm has run.
+    const { bundle } = await import('./bundle.mjs');
+    for (const entry of bundles) bundle(entry, path.join('lib', `${entry}.js`));
+  }
+  for (const [from, to] of trees) removeOrphans(from, to, bundles);
   writeFileSync(stampFile, stamp);
 }
 
@@ -89,8 +95,14 @@ try {
   console.error(`tsbcc: ${error.message}`);
   process.exit(1);
 }
-compile({ name: 'lib', project: 'tsconfig.build.json', trees: [[at('src'), at('lib')]] });
-compile({
+await compile({
+  name: 'lib',
+  project: 'tsconfig.build.json',
+  trees: [[at('src'), at('lib')]],
+  also: [at('scripts', 'bundle.mjs'), ...sources(at('headers'), ['.h', '.txt'])],
+  bundles: ['index', 'cli/main'],
+});
+await compile({
   name: 'examples',
   project: 'tsconfig.examples.json',
   trees: [

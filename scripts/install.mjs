@@ -23,7 +23,7 @@ import { libraries, libraryVersion, MissingLibrary } from './pkg-config.mjs';
 
 const root = path.dirname(path.dirname(realpathSync(fileURLToPath(import.meta.url))));
 const build = path.join(root, 'build');
-const addons = ['runtime', 'compiler'].map((name) => path.join(build, 'Release', `${name}.node`));
+const products = ['runtime.node', 'compiler'].map((name) => path.join(build, 'Release', name));
 const stampFile = path.join(build, 'native.stamp');
 
 const TOOLS = [
@@ -152,7 +152,7 @@ async function withLock(action) {
 /** Builds what is out of date; true where there was something to build. Throws MissingLibrary with a message for people. */
 export async function buildNative({ force = false } = {}) {
   const isFresh = () =>
-    addons.every((file) => existsSync(file)) &&
+    products.every((file) => existsSync(file)) &&
     existsSync(stampFile) &&
     readFileSync(stampFile, 'utf8') === fingerprint();
   if (!force && isFresh()) return false;

@@ -61,7 +61,7 @@ const commands = {
   '--version': (name) => libraryVersion(name),
   '--cflags': (...names) => query('--cflags', ...names).text,
   '--libs-bpf': runtimeLibraries,
-  '--libs-bcc': () => query('--libs', 'libbcc').text,
+  '--libs': (...names) => query('--libs', ...names).text,
 };
 
 function main([command, ...names]) {

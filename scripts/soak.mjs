@@ -5,7 +5,7 @@
  *
  *   --rounds       compile (from the cache), load, attach, read and close so many times in one process; 1000
  *   --compiled     the same, with a compiler run for each round; 1000
- *   --llvm         compilations within one process, which is what the others are spared; 100
+ *   --llvm         compilations within one process (BCC in Python), which is what the others are spared; 100
  *   --events       events through a large ring buffer's stream, and again through a small one that loses some; 50 million
  *   --perf-events  the same through perf buffers; 2 million
  *
@@ -89,7 +89,7 @@ function llvm(count) {
   const { before, first, last, descriptors } = result;
   const each = (last - first) / (count - 1) / 1024;
   verdict(
-    `${count} compilations within one process`,
+    `${count} compilations within one process, of BCC in Python`,
     `resident ${MiB(before)} MiB before, ${MiB(first)} after the first, ${MiB(last)} after the last: ` +
       `${each.toFixed(0)} KiB each; descriptors ${descriptors.join(' to ')}`,
     descriptors[0] === descriptors[1],

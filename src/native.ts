@@ -1,10 +1,11 @@
 import * as path from 'node:path';
 import { BCCError } from './errors';
+import { NATIVE_FOLDER } from './package';
 
 /*
- * The one file that requires the addons. `runtime` (libbcc_bpf, libbpf) is needed by everything; `compiler` (libbcc, and
- * with it LLVM: 100 MB and 80 ms) only by the process that compiles. The addons never print and never decide: a failed
- * call throws an Error with `errno` (positive) and `syscall`, or returns the errno where failing is part of the plan.
+ * The one file that requires the addon: `runtime` (libbcc_bpf, libbpf), needed by everything. libbcc, and with it LLVM,
+ * stands in a program of its own (program/compiler.ts). The addon never prints and never decides: a failed call throws
+ * an Error with `errno` (positive) and `syscall`, or returns the errno where failing is part of the plan.
  */
 
 /** A file descriptor owned by JavaScript: closed by close() or, at the latest, by the garbage collector. */
@@ -352,63 +353,16 @@ export interface RuntimeAddon {
   findLibrary(name: string, pid: number): string | undefined;
 }
 
-export interface NativeTableDescription {
-  name: string;
-  fd: number;
-  type: number;
-  keySize: number;
-  leafSize: number;
-  maxEntries: number;
-  flags: number;
-  keyDesc: string;
-  leafDesc: string;
-  /** The name-and-type texts of the event struct sent through this table, where libbcc knows one. */
-  eventFields: string[];
-}
-
-export interface NativeFunctionDescription {
-  name: string;
-  insns: Uint8Array;
-  funcInfo: Uint8Array;
-  funcInfoRecSize: number;
-  lineInfo: Uint8Array;
-  lineInfoRecSize: number;
-}
-
-/** A compiled module; its tables' maps live as long as it does. */
-export interface NativeModule {
-  readonly license: string;
-  readonly kernVersion: number;
-  functions(): NativeFunctionDescription[];
-  tables(): NativeTableDescription[];
-  /** The program's BTF, empty where the kernel or the compiler has none. */
-  btf(): Uint8Array;
-  close(): void;
-}
-
-export interface CompilerAddon {
-  readonly libbccVersion: string;
-  /** Compiles C text; undefined where libbcc refused. Diagnostics go to the process's stderr: libbcc has no other way. */
-  compile(
-    text: string,
-    cflags: string[],
-    debug: number,
-    allowRlimit: boolean,
-    device: string | null,
-  ): NativeModule | undefined;
-}
-
-function load<Addon>(name: string): Addon {
-  const file = path.join(__dirname, '..', 'build', 'Release', `${name}.node`);
+function load(): RuntimeAddon {
   try {
-    return require(process.env[`TSBCC_${name.toUpperCase()}_ADDON`] ?? file) as Addon;
+    return require(process.env.TSBCC_RUNTIME_ADDON ?? path.join(NATIVE_FOLDER, 'runtime.node')) as RuntimeAddon;
   } catch (cause) {
     const missing = (cause as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND';
     throw new BCCError(
       'ERR_BCC_ADDON',
       missing
-        ? `the native addon ${name}.node has not been built`
-        : `the native addon ${name}.node does not load: ${cause}`,
+        ? 'the native addon runtime.node has not been built'
+        : `the native addon runtime.node does not load: ${cause}`,
       {
         cause,
         hint: missing
@@ -419,17 +373,10 @@ function load<Addon>(name: string): Addon {
   }
 }
 
-let runtimeAddon: RuntimeAddon | undefined;
-let compilerAddon: CompilerAddon | undefined;
+let addon: RuntimeAddon | undefined;
 
 /** The runtime addon, loaded at the first call. */
 export function runtime(): RuntimeAddon {
-  runtimeAddon ??= load<RuntimeAddon>('runtime');
-  return runtimeAddon;
-}
-
-/** The compiler addon, loaded at the first call: LLVM comes with it. */
-export function compiler(): CompilerAddon {
-  compilerAddon ??= load<CompilerAddon>('compiler');
-  return compilerAddon;
+  addon ??= load();
+  return addon;
 }

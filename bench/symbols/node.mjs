@@ -1,8 +1,8 @@
 // Our side of bench/symbols.mjs: prints milliseconds of every round, as one line of JSON.
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { requireSource } from '../../scripts/bundle.mjs';
 
-const { ksym, sym, SymbolCache } = createRequire(import.meta.url)('../../lib/symbols.js');
+const { ksym, sym, SymbolCache } = requireSource('symbols');
 const { addresses: count, rounds } = JSON.parse(process.argv[2]);
 
 const functions = readFileSync('/proc/kallsyms', 'latin1')

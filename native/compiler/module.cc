@@ -1,33 +1,17 @@
 #include "compiler/module.h"
 
+#include <bcc/bcc_version.h>
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
 
-#include "common/args.h"
 #include "common/unique_fd.h"
 #include "compiler/stderr_silence.h"
 
 namespace tsbcc {
 
-Napi::Function Module::Define(Napi::Env env) {
-  return DefineClass(
-      env, "Module",
-      {InstanceAccessor<&Module::License>("license"), InstanceAccessor<&Module::KernVersion>("kernVersion"),
-       InstanceMethod<&Module::Functions>("functions"), InstanceMethod<&Module::Tables>("tables"),
-       InstanceMethod<&Module::Btf>("btf"), InstanceMethod<&Module::Close>("close")});
-}
-
-Module::Module(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
-
-void Module::Adopt(ModulePtr module) {
-  module_ = std::move(module);
+Module::Module(ModulePtr module) : module_(std::move(module)) {
   StderrSilence silence;
   ReadBack();
-}
-
-void* Module::Open(Napi::Env env) const {
-  if (!module_) throw Napi::Error::New(env, "the module is closed");
-  return module_.get();
 }
 
 static std::vector<uint8_t> ReadBtf(uint32_t id) {
@@ -95,68 +79,44 @@ void Module::ReadBack() {
   if (btf_id != 0) btf_ = ReadBtf(btf_id);
 }
 
-Napi::Value Module::License(const Napi::CallbackInfo& info) {
-  const char* license = bpf_module_license(Open(info.Env()));
-  return Napi::String::New(info.Env(), license ? license : "");
+void Module::Write(WireOutput& out) const {
+  void* module = module_.get();
+  out.Text(LIBBCC_VERSION);
+  out.Text(bpf_module_license(module));
+  out.Number(bpf_module_kern_version(module));
+  out.Number(static_cast<uint32_t>(bpf_num_functions(module)));
+  for (size_t id = 0; id < bpf_num_functions(module); ++id) WriteFunction(out, id);
+  out.Number(static_cast<uint32_t>(bpf_num_tables(module)));
+  for (size_t id = 0; id < bpf_num_tables(module); ++id) WriteTable(out, id);
+  out.Bytes(btf_);
 }
 
-Napi::Value Module::KernVersion(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), bpf_module_kern_version(Open(info.Env())));
+void Module::WriteFunction(WireOutput& out, size_t id) const {
+  void* module = module_.get();
+  const DebugRecords& debug = debug_[id];
+  out.Text(bpf_function_name(module, id));
+  out.Bytes({static_cast<const uint8_t*>(bpf_function_start_id(module, id)), bpf_function_size_id(module, id)});
+  out.Bytes(debug.funcs);
+  out.Number(debug.func_size);
+  out.Bytes(debug.lines);
+  out.Number(debug.line_size);
 }
 
-Napi::Value Module::Functions(const Napi::CallbackInfo& info) {
-  Napi::Env env = info.Env();
-  void* module = Open(env);
-  auto functions = Napi::Array::New(env);
-  for (size_t id = 0; id < bpf_num_functions(module); ++id) {
-    const DebugRecords& debug = debug_[id];
-    auto function = Napi::Object::New(env);
-    function.Set("name", bpf_function_name(module, id));
-    function.Set("insns", CopyBytes(env, bpf_function_start_id(module, id), bpf_function_size_id(module, id)));
-    function.Set("funcInfo", CopyBytes(env, debug.funcs.data(), debug.funcs.size()));
-    function.Set("funcInfoRecSize", debug.func_size);
-    function.Set("lineInfo", CopyBytes(env, debug.lines.data(), debug.lines.size()));
-    function.Set("lineInfoRecSize", debug.line_size);
-    functions.Set(functions.Length(), function);
-  }
-  return functions;
-}
-
-static const char* OrEmpty(const char* text) {
-  return text ? text : "";
-}
-
-Napi::Value Module::Tables(const Napi::CallbackInfo& info) {
-  Napi::Env env = info.Env();
-  void* module = Open(env);
-  auto tables = Napi::Array::New(env);
-  for (size_t id = 0; id < bpf_num_tables(module); ++id) {
-    const char* name = bpf_table_name(module, id);
-    auto fields = Napi::Array::New(env);
-    for (size_t i = 0; i < bpf_perf_event_fields(module, name); ++i)
-      fields.Set(i, OrEmpty(bpf_perf_event_field(module, name, i)));
-    auto table = Napi::Object::New(env);
-    table.Set("name", name);
-    table.Set("fd", bpf_table_fd_id(module, id));
-    table.Set("type", bpf_table_type_id(module, id));
-    table.Set("keySize", static_cast<double>(bpf_table_key_size_id(module, id)));
-    table.Set("leafSize", static_cast<double>(bpf_table_leaf_size_id(module, id)));
-    table.Set("maxEntries", static_cast<double>(bpf_table_max_entries_id(module, id)));
-    table.Set("flags", bpf_table_flags_id(module, id));
-    table.Set("keyDesc", OrEmpty(bpf_table_key_desc_id(module, id)));
-    table.Set("leafDesc", OrEmpty(bpf_table_leaf_desc_id(module, id)));
-    table.Set("eventFields", fields);
-    tables.Set(tables.Length(), table);
-  }
-  return tables;
-}
-
-Napi::Value Module::Btf(const Napi::CallbackInfo& info) {
-  return CopyBytes(info.Env(), btf_.data(), btf_.size());
-}
-
-void Module::Close(const Napi::CallbackInfo&) {
-  module_.reset();
+void Module::WriteTable(WireOutput& out, size_t id) const {
+  void* module = module_.get();
+  const char* name = bpf_table_name(module, id);
+  out.Text(name);
+  out.Number(static_cast<uint32_t>(bpf_table_fd_id(module, id)));
+  out.Number(static_cast<uint32_t>(bpf_table_type_id(module, id)));
+  out.Number(static_cast<uint32_t>(bpf_table_key_size_id(module, id)));
+  out.Number(static_cast<uint32_t>(bpf_table_leaf_size_id(module, id)));
+  out.Number(static_cast<uint32_t>(bpf_table_max_entries_id(module, id)));
+  out.Number(static_cast<uint32_t>(bpf_table_flags_id(module, id)));
+  out.Text(bpf_table_key_desc_id(module, id));
+  out.Text(bpf_table_leaf_desc_id(module, id));
+  size_t fields = bpf_perf_event_fields(module, name);
+  out.Number(static_cast<uint32_t>(fields));
+  for (size_t i = 0; i < fields; ++i) out.Text(bpf_perf_event_field(module, name, i));
 }
 
 }  // namespace tsbcc

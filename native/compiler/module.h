@@ -1,11 +1,12 @@
 #pragma once
 
 #include <bcc/bcc_common.h>
-#include <napi.h>
 
+#include <cstdint>
 #include <memory>
-#include <string>
 #include <vector>
+
+#include "compiler/wire.h"
 
 namespace tsbcc {
 
@@ -22,23 +23,19 @@ struct DebugRecords {
   uint32_t line_size = 0;
 };
 
-/// A compiled module. libbcc creates its maps while compiling; they live as long as this does.
-class Module : public Napi::ObjectWrap<Module> {
+/// A compiled module, to be told as plain data. libbcc creates its maps while compiling; they live as long as this
+/// does.
+class Module {
  public:
-  static Napi::Function Define(Napi::Env env);
-  explicit Module(const Napi::CallbackInfo& info);
+  /// Reads BTF and debug records back from the kernel at once.
+  explicit Module(ModulePtr module);
 
-  /// Takes what the compiler made; reads BTF and debug records back at once.
-  void Adopt(ModulePtr module);
+  /// Everything that compilation yielded.
+  void Write(WireOutput& out) const;
 
  private:
-  Napi::Value License(const Napi::CallbackInfo& info);
-  Napi::Value KernVersion(const Napi::CallbackInfo& info);
-  Napi::Value Functions(const Napi::CallbackInfo& info);
-  Napi::Value Tables(const Napi::CallbackInfo& info);
-  Napi::Value Btf(const Napi::CallbackInfo& info);
-  void Close(const Napi::CallbackInfo& info);
-  void* Open(Napi::Env env) const;
+  void WriteFunction(WireOutput& out, size_t id) const;
+  void WriteTable(WireOutput& out, size_t id) const;
   void ReadBack();
 
   ModulePtr module_;

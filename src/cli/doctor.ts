@@ -1,6 +1,6 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import * as os from 'node:os';
-import * as path from 'node:path';
 import { styleText } from 'node:util';
 import { privilegeHint } from '../errors';
 import { type Features, features } from '../kernel/features';
@@ -8,6 +8,7 @@ import { resolveHeaders } from '../kernel/headers';
 import { tracefsRoot } from '../kernel/tracefs';
 import { runtime } from '../native';
 import { cacheFolder } from '../program/cache';
+import { compilerFile } from '../program/compiler';
 import type { Command } from './command';
 
 /** One line of the report. 'missing' keeps hello from running; 'lacks' takes something away that other programs may need. */
@@ -20,7 +21,6 @@ interface Finding {
 
 const LIBRARIES =
   'install libbcc and libbpf (Debian: apt-get install libbpfcc-dev libbpf-dev), then: npm rebuild tsbcc';
-const ADDONS = path.join(__dirname, '..', '..', 'build', 'Release');
 
 function attempt(name: string, state: 'lacks' | 'missing', remedy: string, look: () => string): Finding {
   try {
@@ -32,16 +32,15 @@ function attempt(name: string, state: 'lacks' | 'missing', remedy: string, look:
   }
 }
 
-/** Without loading it: LLVM takes longer than the rest of the report. */
+/** The compiler tells its version, and thereby that the libraries that it links are there. */
 function compilerFinding(): Finding {
-  const file = path.join(ADDONS, 'compiler.node');
   return attempt('compiler', 'missing', LIBRARIES, () => {
-    if (!existsSync(file)) throw new Error('the compiler addon has not been built');
-    const mapped = /(\/\S*)\/libbcc_bpf\.so/.exec(readFileSync('/proc/self/maps', 'latin1'))?.[1];
-    const library = mapped && readdirSync(mapped).find((name) => /^libbcc\.so\.\d+\.\d+/.test(name));
-    if (mapped && !existsSync(path.join(mapped, 'libbcc.so.0')))
-      throw new Error(`there is no libbcc.so.0 in ${mapped}`);
-    return library ? `libbcc ${library.replace('libbcc.so.', '')}` : 'built';
+    const file = compilerFile();
+    if (!existsSync(file)) throw new Error('the compiler has not been built');
+    const { status, stdout, stderr, error } = spawnSync(file, ['--version'], { encoding: 'utf8' });
+    if (error) throw error;
+    if (status !== 0) throw new Error(stderr.trim());
+    return stdout.trim();
   });
 }
 

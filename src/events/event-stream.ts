@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { ReadableStream } from 'node:stream/web';
+import type { ReadableStream } from 'node:stream/web';
 import { inspect } from 'node:util';
 import {
   Arena,
@@ -96,7 +96,8 @@ export class EventStream<T> extends RecordStream<T> {
 
   /** The same events as a web stream; cancelling it closes this stream. */
   toWeb(): ReadableStream<T> {
-    return new ReadableStream<T>({
+    // Node's global of that name loads web streams when it is first used: few do.
+    return new globalThis.ReadableStream<T>({
       pull: async (controller) => {
         const { value, done } = await this.next();
         if (done) controller.close();

@@ -2,7 +2,7 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { HeadersError } from '../errors';
-import { OWN_HEADERS } from './headers/known';
+import { headersGeneration } from './headers/generation';
 import { defaultCacheDir, sha256 } from './headers/store';
 import { btfTree } from './headers/tree';
 
@@ -129,12 +129,9 @@ export function headersIdentity(option: HeadersOption | undefined, context: Head
   // A running kernel's notes hold its build id, and every build has another.
   const kernel = btfPath === undefined ? readNotes() : fileStamp(btfPath);
   const moduleStamps = modules.map((name) => fileStamp(path.join('/sys/module', name, 'notes', '.note.gnu.build-id')));
-  // What makes headers counts as much as what they are made from: a mended generator must not meet old programs.
-  const own = [OWN_HEADERS, path.join(__dirname, 'headers')].flatMap((folder) =>
-    fs.readdirSync(folder).map((file) => file + fileStamp(path.join(folder, file))),
-  );
   const config = configPath === undefined ? '' : fileStamp(configPath);
-  return `btf:${release}:${sha256(JSON.stringify([option, context]), kernel, config, ...moduleStamps, ...own)}`;
+  const made = sha256(headersGeneration(), JSON.stringify([option, context]), kernel, config, ...moduleStamps);
+  return `btf:${release}:${made}`;
 }
 
 function readNotes(): string {

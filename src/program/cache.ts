@@ -9,6 +9,7 @@ import { runtime } from '../native';
 import { decodeProgram, encodeProgram, FORMAT_VERSION } from './codec';
 import { type CompileJob, type CompileRequest, compile, compileSync, prepareCompile } from './compile';
 import type { CompiledProgram } from './compiled';
+import { compilerFile } from './compiler';
 
 /*
  * Compiled programs, kept by everything that can change them: the text as the compiler sees it with all of the user's
@@ -52,9 +53,9 @@ function homeFolder(): string {
 
 let compilerFiles: string[] | undefined;
 
-/** A change of the compiler shows in its files: the addon, and the libbcc that it links. */
+/** A change of the compiler shows in its files: the program, and the libbcc that it links. */
 function compilerIdentity(): string {
-  compilerFiles ??= [path.join(__dirname, '..', '..', 'build', 'Release', 'compiler.node'), ...libbccFiles()];
+  compilerFiles ??= [compilerFile(), ...libbccFiles()];
   return compilerFiles
     .map((file) => {
       const stat = fs.statSync(file, { throwIfNoEntry: false });

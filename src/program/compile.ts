@@ -1,13 +1,17 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import * as fs from 'node:fs';
 import * as os from 'node:os';
-import * as path from 'node:path';
-import { text as readAll } from 'node:stream/consumers';
-import { deserialize } from 'node:v8';
 import { CompileError } from '../errors';
 import { type HeadersContext, type HeadersOption, type KernelHeaders, resolveHeaders } from '../kernel/headers';
+import { parseKernelVersion } from '../kernel/version';
 import { Btf } from '../layout/btf';
-import { type ChildRequest, type ChildResult, NEXT_TEXT } from './compile-child';
 import type { CompiledEvent, CompiledFunction, CompiledProgram, CompiledTable, MapRelocation } from './compiled';
+import {
+  type CompilerOutcome,
+  type CompilerRequest,
+  type CompilerResult,
+  runCompiler,
+  runCompilerSync,
+} from './compiler';
 import { describeWarnings, explainCompileFailure } from './diagnostics';
 import { exportedTable } from './maps';
 import {
@@ -71,35 +75,35 @@ function findHeaders({ request, source, prelude }: CompileJob, option = request.
 /** A function that exists nowhere would otherwise be a warning here and a refusal without a name at load. */
 const STRICT_FLAGS = ['-Werror=implicit-function-declaration'];
 
-/** Built from this file's neighbour; under a test runner that reads the sources, from the build beside them. */
-const CHILD = path.join(__dirname, '..', '..', 'lib', 'program', 'compile-child.js');
-
-function childInput(job: CompileJob, headers: KernelHeaders): string {
-  const request: ChildRequest = {
-    texts: job.texts,
+function compilerRequest(job: CompileJob, headers: KernelHeaders): CompilerRequest {
+  const { debug, allowRlimit, device, cflags, kernel } = job.request;
+  return {
+    debug,
+    allowRlimit,
+    device,
+    helpers: probeReadHelpers(kernel),
     // The compiler works in the headers' folder: the program's own includes are looked for where it was started.
-    cflags: [...STRICT_FLAGS, ...job.request.cflags, ...headers.cflags, `-I${process.cwd()}`],
-    debug: job.request.debug,
-    allowRlimit: job.request.allowRlimit,
-    device: job.request.device ?? null,
+    cflags: [...STRICT_FLAGS, ...cflags, ...headers.cflags, `-I${process.cwd()}`],
+    texts: job.texts,
   };
-  return JSON.stringify(request);
 }
 
-function childEnvironment(headers: KernelHeaders): NodeJS.ProcessEnv {
+/** Linux 5.5 has them, and what distributions carried back to older kernels shows in those kernels' BTF. */
+function probeReadHelpers({ release, btfPath }: HeadersContext = {}): CompilerRequest['helpers'] {
+  if (release === undefined || (release === os.release() && btfPath === undefined)) return 'ask';
+  if (btfPath !== undefined) {
+    return fs.readFileSync(btfPath).includes('\0bpf_probe_read_kernel\0') ? 'present' : 'absent';
+  }
+  const { major, minor } = parseKernelVersion(release) ?? { major: 0, minor: 0 };
+  return major > 5 || (major === 5 && minor >= 5) ? 'present' : 'absent';
+}
+
+function compilerEnvironment(headers: KernelHeaders): NodeJS.ProcessEnv {
   const environment: NodeJS.ProcessEnv = { ...process.env, BCC_KERNEL_SOURCE: headers.path };
   if (headers.path === '') delete environment.BCC_KERNEL_SOURCE;
   // What the caller's Node was told (inspectors, loaders) is not meant for this process.
   delete environment.NODE_OPTIONS;
   return environment;
-}
-
-interface ChildOutcome {
-  code: number | null;
-  signal: NodeJS.Signals | null;
-  stdout: string;
-  stderr: string;
-  result: Uint8Array;
 }
 
 /** Compiles in a process of its own and waits for it. */
@@ -135,20 +139,7 @@ function otherHeaders(job: CompileJob, headers: KernelHeaders, error: unknown): 
 }
 
 function compileWithSync(job: CompileJob, headers: KernelHeaders): CompiledProgram {
-  const child = spawnSync(process.execPath, [CHILD], {
-    input: childInput(job, headers),
-    env: childEnvironment(headers),
-    stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
-    maxBuffer: Number.POSITIVE_INFINITY,
-  });
-  if (child.error) throw cannotStart(child.error);
-  return finish(job, headers, {
-    code: child.status,
-    signal: child.signal,
-    stdout: child.stdout.toString(),
-    stderr: child.stderr.toString(),
-    result: child.output[3] as unknown as Uint8Array,
-  });
+  return finish(job, headers, runCompilerSync(compilerRequest(job, headers), compilerEnvironment(headers)));
 }
 
 /** The same with the event loop free; an aborted signal ends the compiler. */
@@ -169,45 +160,18 @@ export async function compile(job: CompileJob, signal?: AbortSignal): Promise<Co
 }
 
 async function compileWith(job: CompileJob, headers: KernelHeaders, signal?: AbortSignal): Promise<CompiledProgram> {
-  const child: ChildProcess = spawn(process.execPath, [CHILD], {
-    env: childEnvironment(headers),
-    stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
-    ...(signal && { signal, killSignal: 'SIGKILL' as const }),
-  });
-  const exit = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve, reject) => {
-    child.once('error', (error) => reject(error.name === 'AbortError' ? error : cannotStart(error)));
-    child.once('close', (code, killed) => resolve({ code, signal: killed }));
-  });
-  // A compiler that dies before it has read all: its end says more than the broken pipe.
-  child.stdin!.on('error', () => {});
-  child.stdin!.end(childInput(job, headers));
-  const chunks: Buffer[] = [];
-  (child.stdio[3] as NodeJS.ReadableStream).on('data', (chunk: Buffer) => chunks.push(chunk));
-  const [stdout, stderr, end] = await Promise.all([readAll(child.stdout!), readAll(child.stderr!), exit]);
-  return finish(job, headers, { ...end, stdout, stderr, result: Buffer.concat(chunks) });
+  return finish(job, headers, await runCompiler(compilerRequest(job, headers), compilerEnvironment(headers), signal));
 }
 
-function cannotStart(cause: Error): CompileError {
-  return new CompileError(`the compiler's process did not start: ${cause.message}`, {
-    code: 'ERR_BCC_COMPILER_PROCESS',
-    cause,
-    hint: 'a process and its memory are needed once for each program that is not in the cache',
-  });
-}
-
-function finish(job: CompileJob, headers: KernelHeaders, outcome: ChildOutcome): CompiledProgram {
-  const messages = outcome.stderr.slice(outcome.stderr.lastIndexOf(NEXT_TEXT) + 1).replace(NEXT_TEXT.slice(1), '');
+function finish(job: CompileJob, headers: KernelHeaders, outcome: CompilerOutcome): CompiledProgram {
+  const { messages, result, code: status, signal } = outcome;
   if (job.request.debug !== 0) {
     process.stdout.write(outcome.stdout);
     process.stderr.write(messages);
   }
   const program = { text: job.request.text, linesBefore: job.prelude.split('\n').length - 1, headers: headers.mode };
-  if (outcome.code === 0 && outcome.result.length > 0) {
-    const result = deserialize(outcome.result) as ChildResult;
-    return assemble(job, headers, result, describeWarnings(messages, program));
-  }
-  const exit = { code: outcome.code, signal: outcome.signal };
-  const { message, hint, code, diagnostics } = explainCompileFailure(messages, exit, program);
+  if (result) return assemble(job, headers, result, describeWarnings(messages, program));
+  const { message, hint, code, diagnostics } = explainCompileFailure(messages, { code: status, signal }, program);
   throw new CompileError(message, { code, hint, diagnostics, output: messages });
 }
 
@@ -230,16 +194,16 @@ function relocate(insns: Uint8Array, tables: ReadonlyMap<number, string>, fnName
   return relocations;
 }
 
-function assemble(job: CompileJob, headers: KernelHeaders, child: ChildResult, warnings: string): CompiledProgram {
-  const btf = child.btf.length > 0 ? new Btf(child.btf) : undefined;
+function assemble(job: CompileJob, headers: KernelHeaders, made: CompilerResult, warnings: string): CompiledProgram {
+  const btf = made.btf.length > 0 ? new Btf(made.btf) : undefined;
   const traits = findTableTraits(job.request.text);
   const names = new Map<number, string>();
-  for (const { fd, name } of child.tables) if (!names.has(fd)) names.set(fd, name);
+  for (const { fd, name } of made.tables) if (!names.has(fd)) names.set(fd, name);
   return {
-    functions: child.functions.map(
+    functions: made.functions.map(
       (fn): CompiledFunction => ({ ...fn, relocations: relocate(fn.insns, names, fn.name) }),
     ),
-    tables: child.tables
+    tables: made.tables
       .filter(({ fd, name }) => names.get(fd) === name)
       .map(
         ({ fd: _, ...table }): CompiledTable => ({
@@ -248,15 +212,15 @@ function assemble(job: CompileJob, headers: KernelHeaders, child: ChildResult, w
           ...traits.get(table.name),
         }),
       ),
-    license: child.license,
-    kernVersion: child.kernVersion,
-    btf: child.btf,
-    events: child.text === 0 ? eventsOf(btf, job.eventTables) : [],
+    license: made.license,
+    kernVersion: made.kernVersion,
+    btf: made.btf,
+    events: made.text === 0 ? eventsOf(btf, job.eventTables) : [],
     lostTables: job.lostTables,
     origin: {
       text: job.request.text,
       cflags: job.request.cflags,
-      libbcc: child.libbcc,
+      libbcc: made.libbcc,
       kernelRelease: headers.release,
       headers: headers.describe(),
       arch: os.arch(),

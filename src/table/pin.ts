@@ -5,7 +5,7 @@ import { BCCError, errnoText, isNativeError, privilegeHint, TableError } from '.
 import { type NativeFd, runtime } from '../native';
 import { descriptorOf, type HasFd } from './descriptor';
 import { type AnyTable, type OpenOptions, openTable } from './factory';
-import type { Table } from './table';
+import { pins, type Table } from './table';
 
 /** BPF_FS_MAGIC of uapi/linux/magic.h. */
 const BPFFS = 0xcafe4a11;
@@ -34,6 +34,8 @@ export function fromPin(pinPath: string, options: OpenOptions = {}): AnyTable {
     throw error;
   }
 }
+
+pins.open = fromPin;
 
 function openPinnedMap(pinPath: string): NativeFd {
   checkPath(pinPath);

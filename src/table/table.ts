@@ -18,6 +18,13 @@ export function mapTypeName(type: number): string {
 // biome-ignore lint/suspicious/noExplicitAny: a table's types are known to the C compiler alone unless the caller tells
 export type Untyped = any;
 
+/** What pin.ts provides: it knows all kinds of table, each of which extends the class below. */
+export const pins: { open(path: string, options?: OpenOptions): AnyTable } = {
+  open() {
+    throw new Error('table/pin.ts has not been loaded');
+  },
+};
+
 /**
  * A BPF map with its C types. A table of a BCC object lives as long as that object; one that was opened by itself
  * (`Table.fromPin`, an inner table) is closed with `close()` or, at the latest, by the garbage collector.
@@ -57,8 +64,7 @@ export abstract class Table {
    * @throws BCCError `ERR_BCC_PIN` where nothing is pinned there, TableError `ERR_BCC_TABLE_TYPE` where it is no map
    */
   static fromPin(path: string, options?: OpenOptions): AnyTable {
-    // Loaded here and not above: all kinds of table extend this class, and pin.ts knows all kinds.
-    return (require('./pin') as typeof import('./pin')).fromPin(path, options);
+    return pins.open(path, options);
   }
 
   /** `HASH`, `ARRAY`, …: the kernel's name of the map's type. */

@@ -17,12 +17,12 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { createRequire } from 'node:module';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { requireSource } from '../../scripts/bundle.mjs';
 import { runInVm } from '../../scripts/vm/boot.mjs';
 import { getHeaders } from '../../scripts/vm/headers.mjs';
 import { getKernel, kernelNames } from '../../scripts/vm/kernels.mjs';
@@ -30,8 +30,7 @@ import { programType, readCorpus } from './corpus.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const root = join(here, '..', '..');
-const require = createRequire(import.meta.url);
-const { obtainProgram, writeProgramFile } = require('../../lib/program/cache.js');
+const { obtainProgram, writeProgramFile } = requireSource('program/cache');
 
 const { values, positionals } = parseArgs({
   options: { compare: { type: 'string', default: 'some' }, reports: { type: 'string' } },

@@ -327,8 +327,12 @@ describe('the cache', () => {
   });
 
   itIf(['root', 'btf'], 'is made by two processes at once without harm', async () => {
+    execFileSync(process.execPath, [
+      '-e',
+      'import("./scripts/bundle.mjs").then(({ bundleSource }) => bundleSource("kernel/headers"))',
+    ]);
     const script = `
-      const { resolveHeaders } = require(${JSON.stringify(join(__dirname, '../../lib/kernel/headers.js'))});
+      const { resolveHeaders } = require(${JSON.stringify(join(__dirname, '../../build/sources/kernel/headers.js'))});
       process.stdout.write(resolveHeaders('btf', 'struct task_struct *x;', { cacheDir: ${JSON.stringify(cacheDir)} }).path);`;
     const run = () =>
       new Promise<string>((resolve, reject) => {

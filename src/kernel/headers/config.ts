@@ -1,5 +1,4 @@
 import * as fs from 'node:fs';
-import { gunzipSync } from 'node:zlib';
 import type { Unit } from './units';
 
 /** The kernel's configuration as it was found. */
@@ -35,6 +34,8 @@ export function readConfig(paths: readonly string[]): { path: string; bytes: Buf
 }
 
 export function parseConfig(path: string, bytes: Buffer): KernelConfig {
+  // Loaded here: few starts come this way.
+  const { gunzipSync } = require('node:zlib') as typeof import('node:zlib');
   const text = (bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes) : bytes).toString('latin1');
   const values = new Map<string, string>();
   for (const match of text.matchAll(/^(CONFIG_\w+)=(.*)$/gm)) {

@@ -1,8 +1,9 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
+import { PACKAGE_FOLDER } from '../../package';
 
 /** The folder of our own header files, in the sources as in the package. */
-export const OWN_HEADERS = path.join(__dirname, '..', '..', '..', 'headers');
+export const OWN_HEADERS = path.join(PACKAGE_FOLDER, 'headers');
 
 let known: Map<string, string> | undefined;
 let gates: Map<string, string> | undefined;

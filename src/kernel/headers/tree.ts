@@ -7,6 +7,7 @@ import { runtime } from '../../native';
 import { linuxVersionCode, parseKernelVersion, versionCode } from '../version';
 import { configPaths, type KernelConfig, parseConfig, proveConfig, readConfig } from './config';
 import { includeFolders, macroText } from './flags';
+import { headersGeneration } from './generation';
 import { isKnownHeader, knownHeaders, leadsTo, OWN_HEADERS } from './known';
 import { type Declared, declarations, includes, stripComments, words } from './scan';
 import { Catalogue, select } from './select';
@@ -24,20 +25,6 @@ import { readUnits, splitBtfDump, splitOwnHeader, type Unit } from './units';
 /** Trees beyond these numbers are removed, those used longest ago first. */
 const KEPT_KERNELS = 8;
 const KEPT_PROGRAMS = 128;
-
-let code: string | undefined;
-
-/** A hash of what makes trees: another version of it must not take up trees that this one made. */
-function generation(): string {
-  code ??= sha256(
-    ...fs
-      .readdirSync(__dirname)
-      .filter((file) => /\.[jt]s$/.test(file))
-      .sort()
-      .map((file) => fs.readFileSync(path.join(__dirname, file))),
-  );
-  return code;
-}
 
 /** Headers that BCC's own virtual headers include. */
 const BCC_INCLUDES = [
@@ -185,7 +172,7 @@ function readSources(request: TreeRequest): Sources {
     fs.readFileSync(path.join(OWN_HEADERS, file), 'utf8'),
   ]);
   const key = sha256(
-    generation(),
+    headersGeneration(),
     request.release,
     request.arch,
     String(kernelVersionCode(request)),
