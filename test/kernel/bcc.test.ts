@@ -197,6 +197,21 @@ it('leaves nothing in the kernel when it is closed', () => {
   expect(runtime().ids('map')).not.toContain(map);
 });
 
+it('asks the kernel once for each lookup and for nothing else, which programs that watch bpf(2) see', () => {
+  using b = new BCC({
+    text: `BPF_ARRAY(returned, u64, 1);
+      int f(void *ctx) {
+        int first = 0;
+        if (bpf_get_current_pid_tgid() >> 32 == PID) returned.atomic_increment(first);
+        return 0;
+      }`,
+    cflags: [`-DPID=${process.pid}`],
+  });
+  b.attachTracepoint({ tp: 'syscalls:sys_exit_bpf', fnName: 'f' });
+  const returned = b.table('returned');
+  expect([returned.get(0), returned.get(0), returned.get(0)]).toEqual([0n, 1n, 2n]);
+});
+
 it('loads every function at once, and frees what it has of the compiler, which is nothing', () => {
   using b = new BCC('int one(void *ctx) { return 0; }\nint two(void *ctx) { return 0; }');
   expect(b.loadFuncs(BPFProgType.TRACEPOINT).map(({ name }) => name)).toEqual(['one', 'two']);
