@@ -739,7 +739,7 @@ export class BCC implements Disposable {
 
   /**
    * Prints trace_pipe as it comes, until `close()` or the signal. `fmt` chooses among the fields as Python's format does:
-   * {0} the task, {1} its pid, {2} the CPU, {3} the flags, {4} the time, {5} the message.
+   * {0} the task, {1} its pid, {2} the CPU, {3} the flags, {4} the time, {5} the message; in columns {1:>6}, {4:.3f}.
    */
   tracePrint(fmt?: string, options: TraceOptions = {}): Promise<void> {
     return this.#tracePipe().print(fmt, options);

@@ -44,16 +44,44 @@ export function parseTraceLine(line: string): TraceFields | undefined {
   return [task!, Number(pid), Number(cpu), flags, Number(ts), msg!];
 }
 
-/** `{5}` by the field's number, `{}` by the next one in order, doubled braces for themselves: as Python's str.format. */
+/** `[[fill]align][0][width][.precision][type]` of Python's format. */
+const FORMAT_SPEC = /^(?:(.)?([<>^]))?(0)?(\d+)?(?:\.(\d+))?([dfs])?$/su;
+
+/** One field by the part behind the colon; undefined where that does not fit the field. */
+function formatField(field: string | number, spec: string): string | undefined {
+  const match = FORMAT_SPEC.exec(spec);
+  if (!match) return undefined;
+  const [, fill, align, zero, width = '0', precision, type] = match;
+  const isText = typeof field === 'string';
+  if (isText ? type === 'd' || type === 'f' : type === 's' || (precision !== undefined && type !== 'f'))
+    return undefined;
+  if (type === 'd' && !Number.isInteger(field)) return undefined;
+  let text = String(field);
+  if (type === 'f') text = (field as number).toFixed(Number(precision ?? 6));
+  else if (precision !== undefined) text = text.slice(0, Number(precision));
+  const room = Math.max(0, Number(width) - text.length);
+  const before = { '<': 0, '>': room, '^': room >> 1 }[align ?? (isText ? '<' : '>')]!;
+  const padding = fill ?? zero ?? ' ';
+  return padding.repeat(before) + text + padding.repeat(room - before);
+}
+
+/**
+ * `{5}` by the field's number, `{}` by the next one in order, `{1:>6}` and `{4:.3f}` in columns, doubled braces for
+ * themselves: as Python's str.format.
+ */
 export function formatTraceFields(fmt: string, fields: TraceFields): string {
   let next = 0;
-  return fmt.replace(/\{\{|\}\}|\{(\d*)\}/g, (whole, index: string | undefined) => {
-    if (index === undefined) return whole[0]!;
-    const field = fields[index === '' ? next++ : Number(index)];
-    if (field === undefined) {
-      throw new RangeError(`'${whole}' in ${JSON.stringify(fmt)} is no field: they are {0} task to {5} message`);
+  return fmt.replace(/\{\{|\}\}|\{([^{}]*)\}|[{}]/g, (whole, inside: string | undefined) => {
+    if (whole === '{{' || whole === '}}') return whole[0]!;
+    const [, index, spec = ''] = /^(\d*)(?::(.*))?$/su.exec(inside ?? '-') ?? [];
+    const field = index === undefined ? undefined : fields[index === '' ? next++ : Number(index)];
+    const text = field === undefined ? undefined : formatField(field, spec);
+    if (text === undefined) {
+      throw new RangeError(
+        `'${whole}' in ${JSON.stringify(fmt)} is no field: they are {0} task to {5} message, {1:>6} and {4:.3f} in columns`,
+      );
     }
-    return String(field);
+    return text;
   });
 }
 

@@ -62,4 +62,17 @@ describe('a line of trace_pipe', () => {
     expect(formatTraceFields('{} {}', fields)).toBe('sh 1234');
     expect(() => formatTraceFields('{6}', fields)).toThrow(RangeError);
   });
+
+  it.each([
+    ['{4:.3f}|{4:12.2f}|{4:f}', '12345.679|    12345.68|12345.678901'],
+    ['{1:6}|{1:<6}|{1:^6}|{1:06d}|{1:*>6}', '  1234|1234  | 1234 |001234|**1234'],
+    ['{0:6}|{0:>6}|{0:-^6s}|{0:.1}', 'sh    |    sh|--sh--|s'],
+  ])('is formatted in columns as Python does: %s', (fmt, expected) => {
+    expect(formatTraceFields(fmt, ['sh', 1234, 1, 'd...', 12345.678901, 'hi'])).toBe(expected);
+  });
+
+  it.each(['{msg}', '{1!r}', '{0:d}', '{1:.2}', '{4:d}', '{1:>6x}', 'a } b', '{'])('has no field %s', (fmt) => {
+    const fields: [string, number, number, string, number, string] = ['sh', 1234, 1, 'd...', 12345.678901, 'hi'];
+    expect(() => formatTraceFields(fmt, fields)).toThrow(RangeError);
+  });
 });
