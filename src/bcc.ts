@@ -995,11 +995,11 @@ function normalizeOptions(source: string | BCCOptions): BCCOptions {
 }
 
 /** Looks where Python's BCC looks: as given, then beside the running script. */
-function readSource(name: string, option: string): { text: string; folder: string } {
+function readSource(name: string, option: string): { text: string; file: string; folder: string } {
   const beside = process.argv[1] === undefined ? [] : [path.join(path.dirname(process.argv[1]), name)];
   for (const file of [name, ...beside]) {
     try {
-      return { text: readFileSync(file, 'utf8'), folder: path.dirname(path.resolve(file)) };
+      return { text: programText(readFileSync(file, 'utf8')), file, folder: path.dirname(path.resolve(file)) };
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') {
         throw new BCCError('ERR_BCC_SOURCE_FILE', `${option} ${file} cannot be read: ${(cause as Error).message}`, {
@@ -1016,14 +1016,19 @@ function readSource(name: string, option: string): { text: string; folder: strin
 
 function requestOf(options: BCCOptions): CompileRequest {
   const { text, srcFile, hdrFile, usdtContexts = [] } = options;
-  const source = text === undefined ? readSource(srcFile!, 'srcFile') : { text, folder: undefined };
+  const source =
+    text === undefined
+      ? readSource(srcFile!, 'srcFile')
+      : { text: programText(text), file: undefined, folder: undefined };
   const header = hdrFile === undefined ? undefined : readSource(hdrFile, 'hdrFile');
   const folders = [source, header].flatMap((file) =>
     file?.folder !== undefined && includes(file.text).some(({ angled }) => !angled) ? [`-I${file.folder}`] : [],
   );
   return {
-    text: programText(source.text),
-    prelude: (header ? `${programText(header.text)}\n` : '') + usdtText(usdtContexts),
+    text: source.text,
+    file: source.file,
+    prelude: (header ? `${header.text}\n` : '') + usdtText(usdtContexts),
+    header: header && { file: header.file, lines: header.text.split('\n').length },
     cflags: absoluteFlags([...(options.cflags ?? []), ...folders], process.cwd()),
     debug: options.debug ?? 0,
     allowRlimit: options.allowRlimit ?? true,

@@ -37,7 +37,7 @@ function keepAside(error: BCCError, name: string, value: unknown): void {
 
 /** One message of the C compiler, placed in the user's own text. */
 export interface Diagnostic {
-  /** The file as the compiler names it; the program's own text is `/virtual/main.c`. */
+  /** The file as it was given or as the compiler names it; a program that was given as text is `/virtual/main.c`. */
   file: string;
   /** From 1; 0 where the message belongs to no line. */
   line: number;

@@ -26,8 +26,12 @@ import {
 export interface CompileRequest {
   /** The program's C text. */
   text: string;
-  /** What must stand before it: the argument readers of USDT probes. */
+  /** The file that it was read from. */
+  file?: string | undefined;
+  /** What must stand before it: a header file, the argument readers of USDT probes. */
   prelude: string;
+  /** The header file, and its lines. */
+  header?: { file: string; lines: number } | undefined;
   cflags: string[];
   /** Debug flags as BCC has them. */
   debug: number;
@@ -169,9 +173,12 @@ function finish(job: CompileJob, headers: KernelHeaders, outcome: CompilerOutcom
     process.stdout.write(outcome.stdout);
     process.stderr.write(messages);
   }
-  const program = { text: job.request.text, linesBefore: job.prelude.split('\n').length - 1, headers: headers.mode };
+  const { text, file, header } = job.request;
+  const program = { text, linesBefore: job.prelude.split('\n').length - 1, header, headers: headers.mode };
+  // Warnings are kept with the program, which another file of the same text may find in the cache.
   if (result) return assemble(job, headers, result, describeWarnings(messages, program));
-  const { message, hint, code, diagnostics } = explainCompileFailure(messages, { code: status, signal }, program);
+  const end = { code: status, signal };
+  const { message, hint, code, diagnostics } = explainCompileFailure(messages, end, { ...program, file });
   throw new CompileError(message, { code, hint, diagnostics, output: messages });
 }
 

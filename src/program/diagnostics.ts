@@ -1,4 +1,5 @@
 import { type Diagnostic, didYouMean } from '../errors';
+import { listTracepoints } from '../kernel/tracefs';
 import { helperNames } from './helpers';
 
 /** The user's own text, and how much was put before it in what the compiler saw. */
@@ -6,6 +7,10 @@ export interface ProgramText {
   text: string;
   /** Lines of generated text before the user's first line; 0 where there are none. */
   linesBefore?: number;
+  /** The file that the text was read from. */
+  file?: string;
+  /** The header file that stands first in what was put before the text, and its lines. */
+  header?: { file: string; lines: number };
   /** Where the kernel's headers came from: `btf` where they were made from the kernel's type information. */
   headers?: string;
 }
@@ -49,11 +54,64 @@ function characterColumn(source: string | undefined, byteColumn: number): number
   );
 }
 
-function place(file: string, line: number, program: ProgramText | undefined): { file: string; line: number } {
-  if (!program || file !== MAIN_FILE) return { file, line };
-  const own = line - (program.linesBefore ?? 0);
-  const count = program.text.split('\n').length;
-  return own >= 1 && own <= count ? { file, line: own } : { file: GENERATED_FILE, line };
+const TRACEPOINT_FUNCTION = /\bTRACEPOINT_PROBE\s*\(|\btracepoint__\w+\s*\(/;
+
+/**
+ * From the compiler's lines to the user's. Before each function of a tracepoint libbcc writes out the tracepoint's
+ * struct, of which only the messages themselves tell how long it is: by the lines that they show.
+ */
+class Places {
+  readonly #program: ProgramText;
+  readonly #lines: string[];
+  /** By line of the user's, from 0: how many functions of tracepoints begin there or before. */
+  readonly #structs: number[] = [];
+  /** By that number: how many lines stand before. */
+  readonly #shifts: (number | undefined)[] = [0];
+
+  constructor(program: ProgramText, shown: readonly { line: number; source: string }[]) {
+    this.#program = program;
+    this.#lines = program.text.split('\n');
+    let structs = 0;
+    for (const line of this.#lines) {
+      if (TRACEPOINT_FUNCTION.test(line)) structs++;
+      this.#structs.push(structs);
+    }
+    for (let count = 1, least = 1; count <= structs; count++) {
+      this.#shifts[count] = this.#shiftOf(count, shown, least);
+      least = (this.#shifts[count] ?? least) + 1;
+    }
+  }
+
+  /** The shift that most messages agree to, of several the smallest that is possible. */
+  #shiftOf(structs: number, shown: readonly { line: number; source: string }[], least: number): number | undefined {
+    const votes = new Map<number, number>();
+    for (const { line, source } of shown) {
+      for (const [index, text] of this.#lines.entries()) {
+        const shift = line - (this.#program.linesBefore ?? 0) - (index + 1);
+        if (this.#structs[index] !== structs || text !== source || shift < least) continue;
+        votes.set(shift, (votes.get(shift) ?? 0) + 1);
+      }
+    }
+    return [...votes].sort(([a, votesA], [b, votesB]) => votesB - votesA || a - b)[0]?.[0];
+  }
+
+  find(line: number, source: string | undefined): { file: string; line: number; source: string | undefined } {
+    const { file = MAIN_FILE, linesBefore = 0, header } = this.#program;
+    for (const [structs, shift] of [...this.#shifts.entries()].reverse()) {
+      if (shift === undefined) continue;
+      const own = line - linesBefore - shift;
+      const text = this.#lines[own - 1];
+      if (text !== undefined && this.#structs[own - 1] === structs && (source === undefined || source === text)) {
+        return { file, line: own, source: text };
+      }
+    }
+    const text = this.#lines[line - linesBefore - 1];
+    // Text that was rewritten (a call of an extern table, a counter of losses) shows itself, and stands where it stood.
+    if (text !== undefined && this.#shifts.length === 1)
+      return { file, line: line - linesBefore, source: source ?? text };
+    if (header && line <= header.lines) return { file: header.file, line, source };
+    return { file: GENERATED_FILE, line, source };
+  }
 }
 
 /** The line on which a function of the user's text is defined, 0 where it is not found (macros define functions too). */
@@ -70,7 +128,14 @@ function backend(severity: Diagnostic['severity'], text: string, program: Progra
     const [, file, , , name, message] = placed;
     const line = definitionLine(name!, program);
     const source = line > 0 ? program!.text.split('\n')[line - 1] : undefined;
-    return { file: file!, line, column: 0, severity, message: `in function ${name}: ${message}`, source };
+    return {
+      file: program?.file ?? file!,
+      line,
+      column: 0,
+      severity,
+      message: `in function ${name}: ${message}`,
+      source,
+    };
   }
   const assembly = INLINE_ASSEMBLY.exec(text);
   if (assembly) {
@@ -84,22 +149,30 @@ function backend(severity: Diagnostic['severity'], text: string, program: Progra
 export function parseDiagnostics(output: string, program?: ProgramText): Diagnostic[] {
   const lines = output.split('\n');
   const found: Diagnostic[] = [];
+  const shownBelow = (i: number) => (/^[\s~]*\^/.test(lines[i + 2] ?? '') ? lines[i + 1] : undefined);
+  const located = lines.map((line) => LOCATED.exec(line));
+  const shown = located.flatMap((match, i) => {
+    const source = shownBelow(i);
+    return match?.[1] === MAIN_FILE && source !== undefined ? [{ line: Number(match[2]), source }] : [];
+  });
+  const places = program && new Places(program, shown);
   for (let i = 0; i < lines.length; i++) {
     const text = lines[i]!;
-    const located = LOCATED.exec(text);
-    if (located) {
-      const [, file, line, column, severity, message] = located;
-      const own = place(file!, Number(line), program);
-      const shown = lines[i + 2] !== undefined && /^[\s~]*\^/.test(lines[i + 2]!) ? lines[i + 1] : undefined;
-      const source = shown ?? (own.file === MAIN_FILE ? program?.text.split('\n')[own.line - 1] : undefined);
+    const match = located[i];
+    if (match) {
+      const [, file, line, column, severity, message] = match;
+      const given = { file: file!, line: Number(line), source: shownBelow(i) };
+      const own = places && file === MAIN_FILE ? places.find(given.line, given.source) : given;
+      const { source } = own;
       const at = characterColumn(source, Number(column));
-      found.push({ ...own, column: at, severity: severity as Diagnostic['severity'], message: message!, source });
+      found.push({ ...own, column: at, severity: severity as Diagnostic['severity'], message: message! });
       continue;
     }
     const unplaced = BACKEND.exec(text);
     if (unplaced) {
       found.push(backend(unplaced[1] as Diagnostic['severity'], unplaced[2]!, program));
-      if (/^\s*\^/.test(lines[i + 2] ?? '')) found.at(-1)!.source = lines[i + 1]!;
+      const source = shownBelow(i);
+      if (source !== undefined) found.at(-1)!.source = source;
       continue;
     }
     const map = LIBBCC_MAP.exec(text);
@@ -174,6 +247,14 @@ function builtinHint(name: string): string {
     return `use __builtin_${name} with a size that is a constant, at most 1 KiB; larger objects belong in a map`;
   }
   return 'write a bounded loop, or use a BPF helper that does the same (bpf_probe_read_kernel_str, bpf_strncmp, …)';
+}
+
+function nearestTracepoint(category: string, event: string): string | undefined {
+  try {
+    return didYouMean(`${category}:${event}`, listTracepoints());
+  } catch {
+    return undefined;
+  }
 }
 
 const MAP_HINTS: Readonly<Record<string, string>> = {
@@ -251,10 +332,24 @@ const EXPLANATIONS: readonly Explanation[] = [
         : `check the name; the kernel's headers have linux/, net/, asm/ and uapi/linux/, a folder of your own is added with cflags: ['-Ifolder']`,
   },
   {
+    pattern: /implicitly declaring library function '(\w+)'/,
+    hint: ([, name]) => builtinHint(name!),
+  },
+  {
+    pattern: /cannot use map function inside a macro/,
+    hint: () => 'make the macro a static inline function: libbcc rewrites calls of tables where they are written',
+  },
+  {
+    pattern: /undeclared identifier '__(noinline|always_inline|packed|aligned|unused|used|section)__'/,
+    hint: ([, name]) =>
+      `write ${name} without __attribute__(()): the kernel's headers define the word as the whole attribute`,
+  },
+  {
     pattern: /incomplete definition of type 'struct (?:tracepoint__)([a-z0-9]\w*?)__(\w+)'/,
     code: 'ERR_BCC_TRACEPOINT',
     message: ([, category, event]) => `the tracepoint ${category}:${event} is not known`,
-    hint: ([, category]) =>
+    hint: ([, category, event]) =>
+      nearestTracepoint(category!, event!) ??
       `ls /sys/kernel/tracing/events/${category} shows the names; where that folder is empty: mount -t tracefs tracefs /sys/kernel/tracing`,
   },
   {
@@ -327,7 +422,7 @@ const MAP_TYPE_NAMES = [
 function where({ file, line, column }: Diagnostic): string {
   if (line === 0) return '';
   if (file === MAIN_FILE) return `line ${line}${column > 0 ? `, column ${column}` : ''}: `;
-  return `${file}:${line}:${column}: `;
+  return `${file}:${line}${column > 0 ? `:${column}` : ''}: `;
 }
 
 function excerpt({ source, column }: Diagnostic): string {

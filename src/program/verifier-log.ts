@@ -121,6 +121,8 @@ interface Context {
 
 interface Explanation {
   pattern: RegExp;
+  /** What more must hold of a match. */
+  when?: (match: RegExpExecArray, context: Context) => boolean;
   code: string;
   message: (match: RegExpExecArray, context: Context) => string;
   hint?: (match: RegExpExecArray, context: Context) => string | undefined;
@@ -186,6 +188,24 @@ function inMap(register: string, context: Context): string {
   return map ? ` of the table ${map}` : '';
 }
 
+/** Whether the refused instruction writes to memory: `*(u32 *)(r6 +0) = r1`. */
+function writes({ parsed }: Context): boolean {
+  return parsed.instruction?.text.startsWith('*(') ?? false;
+}
+
+/**
+ * Whether a register was last loaded with the address 0 by the instruction that loads addresses of variables: libbcc
+ * loads no data sections, and leaves their addresses 0.
+ */
+function isUnloadedData(register: string, { facts }: Context): boolean {
+  const name = register.toLowerCase();
+  const loads = [...facts.log.matchAll(new RegExp(`^\\d+: \\([0-9a-f]{2}\\) ${name} = (\\S+)`, 'gm'))];
+  return loads.some(([whole, value]) => whole.includes('(18)') && value === '0x0');
+}
+
+const STACK_SIZE = 512;
+/** How many annotated lines are looked through for one of the user's. */
+const NEAREST = 16;
 const BOUND_HINT =
   'compare it with the size first (if (i >= SIZE) return 0;), or mask it (i &= SIZE - 1, SIZE a power of two)';
 const STACK_HINT =
@@ -226,10 +246,21 @@ const EXPLANATIONS: readonly Explanation[] = [
     hint: () => 'test it before the first use: if (!value) return 0;',
   },
   {
-    pattern: /R\d+ invalid mem access '(inv|scalar|unknown)'/,
+    pattern: /(R\d+) invalid mem access '(?:inv|scalar|unknown)'/,
     code: 'ERR_BCC_POINTER',
-    message: () => 'it reads memory through a pointer that the kernel cannot vouch for',
-    hint: () => PROBE_READ_HINT,
+    message: ([, register], context) =>
+      isUnloadedData(register!, context)
+        ? 'it uses a global or static variable, or a constant array, which BCC does not load'
+        : `it ${writes(context) ? 'writes' : 'reads'} memory through a pointer that the kernel cannot vouch for`,
+    hint: ([, register], context) => {
+      if (isUnloadedData(register!, context)) {
+        return 'keep what lasts in a BPF_ARRAY, and put constants into the function itself (a switch, a local array)';
+      }
+      if (!writes(context)) return PROBE_READ_HINT;
+      return /call bpf_ringbuf_(?:submit|discard)#/.test(context.facts.log)
+        ? 'a record is gone after ringbuf_submit or ringbuf_discard: write to it before'
+        : 'programs can write to their stack, to tables and to packets only; bpf_probe_write_user writes to memory of a process';
+    },
   },
   {
     pattern: /cannot call GPL[ -](?:restricted |only )function from (?:non-GPL compatible|proprietary) program/,
@@ -251,6 +282,22 @@ const EXPLANATIONS: readonly Explanation[] = [
     message: () => 'it reads or hands out bytes of the stack that were never written',
     hint: () =>
       'initialise the whole struct where it is declared (struct event e = {};), padding between its members included',
+  },
+  {
+    pattern: /invalid variable-offset (?:read|write|indirect access|helper access)[\s\S]*?stack R\d+/,
+    code: 'ERR_BCC_STACK_BOUNDS',
+    message: () => 'an index into a local array has no bound that the kernel can see, or one that is too high',
+    hint: () => BOUND_HINT,
+  },
+  {
+    // Below the start of the frame lies the stack; what begins there and ends above it is too long for its variable.
+    pattern: /invalid (?:read|write|indirect access)[\s\S]*?(?:from|to) stack R\d+ off=-(\d+) size=(\d+)/,
+    when: ([, off, size]) => Number(off) <= STACK_SIZE && Number(size) > Number(off),
+    code: 'ERR_BCC_STACK_BOUNDS',
+    message: ([, off, size], context) =>
+      `${calledHelper(context)} is given up to ${size} bytes of a local variable, and there are at most ${off}`,
+    hint: () =>
+      'bound the size by the size of the variable just before the call: if (size > sizeof(buffer)) size = sizeof(buffer);',
   },
   {
     pattern:
@@ -328,16 +375,17 @@ const EXPLANATIONS: readonly Explanation[] = [
     pattern: /invalid bpf_context access off=(\d+) size=(\d+)/,
     code: 'ERR_BCC_CONTEXT',
     message: ([, off, size], context) =>
-      `${kindOf(context)} may not read or write the ${size} bytes at offset ${off} of its context`,
+      `${kindOf(context)} may not ${writes(context) ? 'write' : 'read'} the ${size} bytes at offset ${off} of its context`,
     hint: (_, { facts }) =>
       facts.progType === 2
         ? 'read arguments with PT_REGS_PARM1(ctx) and its kin, and results with PT_REGS_RC(ctx)'
         : 'use the members that the context struct of this hook declares, at their own size; the function may have been loaded as another type than it was written for',
   },
   {
-    pattern: /dereference of modified ctx ptr R\d+ off=(-?\d+) disallowed/,
+    pattern: /dereference of modified ctx ptr R\d+ off=(-?\d+) disallowed|variable ctx access var_off=/,
     code: 'ERR_BCC_CONTEXT',
-    message: ([, off]) => `it reads its context at offset ${off}, which is outside of it or was computed at run time`,
+    message: ([, off]) =>
+      `it reads its context at ${off === undefined ? 'an offset' : `offset ${off}`}, which is outside of it or was computed at run time`,
     hint: () => 'use the members of the context struct by name, not through arithmetic on ctx',
   },
   {
@@ -479,6 +527,12 @@ const EXPLANATIONS: readonly Explanation[] = [
     hint: () => 'only fentry, LSM, uprobe and iterator programs can be loaded as sleepable',
   },
   {
+    pattern: /tracing progs cannot use bpf_spin_lock/,
+    code: 'ERR_BCC_LOCK',
+    message: () => 'programs that trace may not use a bpf_spin_lock',
+    hint: () => 'count with atomics (lock_xadd, table.increment), or give each CPU its own value (BPF_PERCPU_HASH)',
+  },
+  {
     pattern: /function calls are not allowed while holding a lock|bpf_spin_lock/,
     code: 'ERR_BCC_LOCK',
     message: () => 'it uses a bpf_spin_lock in a way that the kernel does not allow',
@@ -558,11 +612,23 @@ const BY_ERRNO: Readonly<Record<number, ErrnoExplanation>> = {
 };
 
 function excerptOf({ facts, parsed }: Context): string {
+  const { text } = facts;
   const lines: string[] = [];
+  const own = (annotated: AnnotatedLine) => (text === undefined ? 0 : ownLine(annotated, parsed.annotations, text));
+  const show = (line: number) => `line ${line}: ${text!.split('\n')[line - 1]!.trim()}`;
   if (parsed.source) {
-    const line = facts.text === undefined ? 0 : ownLine(parsed.source, parsed.annotations, facts.text);
-    const shown = line > 0 ? facts.text!.split('\n')[line - 1]!.trim() : parsed.source.text;
-    lines.push(line > 0 ? `line ${line}: ${shown}` : `in: ${shown}`);
+    const line = own(parsed.source);
+    if (line > 0) {
+      lines.push(show(line));
+    } else {
+      lines.push(`in: ${parsed.source.text}`);
+      // A line of BCC's own headers, most often: the line of the user's before it is where it was called.
+      const caller = parsed.annotations
+        .slice(-NEAREST)
+        .map(own)
+        .findLast((number) => number > 0);
+      if (caller) lines.push(`after ${show(caller)}`);
+    }
   }
   if (parsed.instruction) lines.push(`instruction ${parsed.instruction.index}: ${parsed.instruction.text}`);
   lines.push(...parsed.reason.slice(-3));
@@ -575,9 +641,10 @@ export function explainLoadFailure(facts: LoadFailureFacts): LoadFailure {
   const context: Context = { facts, parsed };
   const excerpt = excerptOf(context);
   const reason = parsed.reason.join('\n');
-  for (const { pattern, code, message, hint } of EXPLANATIONS) {
+  for (const { pattern, when, code, message, hint } of EXPLANATIONS) {
     const match = pattern.exec(reason);
-    if (match) return { code, message: message(match, context), hint: hint?.(match, context), excerpt };
+    if (match && (when?.(match, context) ?? true))
+      return { code, message: message(match, context), hint: hint?.(match, context), excerpt };
   }
   const byErrno = BY_ERRNO[facts.errno];
   if (byErrno && reason === '') {

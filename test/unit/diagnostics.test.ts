@@ -12,9 +12,11 @@ function explain(name: string) {
 }
 
 const EXPECTED: Record<string, { code?: string; message: RegExp; hint?: RegExp }> = {
+  'attribute-word': { message: /undeclared identifier '__noinline__'/, hint: /write noinline without/ },
   'floating-point': { code: 'ERR_BCC_BUILTIN', message: /^the function hello .*floating-point/, hint: /integers/ },
   'incomplete-key': { message: /line 1, column 1: field has incomplete type 'struct nosuch' \(and 1 more error\)/ },
   'inline-assembly': { message: /invalid register\/token name/ },
+  'library-function': { message: /line 4, column 10: .*'strcmp'/, hint: /bounded loop/ },
   'map-refused': { code: 'ERR_BCC_MAP', message: /the map t: Invalid argument/, hint: /at least one element/ },
   'map-type': { message: /line 1, column 1: unsupported map type: maps\/nosuchtype/, hint: /percpu_hash/ },
   'no-include': { message: /line 1, column 10: 'linux\/nosuchthing.h' file not found/, hint: /cflags/ },
@@ -22,7 +24,10 @@ const EXPECTED: Record<string, { code?: string; message: RegExp; hint?: RegExp }
   'not-static': { message: /line 2, column 31: cannot call non-static/, hint: /static inline/ },
   'signed-division': { code: 'ERR_BCC_SIGNED_DIVISION', message: /divides signed/, hint: /unsigned/ },
   'six-arguments': { code: 'ERR_BCC_ARGUMENTS', message: /hello .*more than five arguments/, hint: /struct/ },
+  'table-in-macro': { message: /line 5, column 8: cannot use map function/, hint: /static inline/ },
   'table-method': { message: /line 4, column 12: no member named 'incrementt'.*\(and 1 more error\)/ },
+  // libbcc puts two structs before the text: the compiler's lines are 14 and 27.
+  'tracepoint-field': { message: /line 4, column 17: no member named 'next_pidd'.*\(and 1 more error\)/ },
   'too-few-arguments': { message: /line 3, column 78: too few arguments/ },
   macro: { message: /line 4, column 12: no member named 'nosuch'/ },
   memset: { code: 'ERR_BCC_BUILTIN', message: /hello .*memset/, hint: /__builtin_memset/ },
@@ -101,6 +106,34 @@ describe('diagnostics', () => {
       message: "use of undeclared identifier 'x'",
       source: '    x = 1;',
     });
+  });
+
+  it('stand in the lines of the user where libbcc put the structs of tracepoints before them', () => {
+    const lines = explain('tracepoint-field').diagnostics.filter(({ severity }) => severity === 'error');
+    expect(lines.map(({ file, line, source }) => [file, line, source])).toEqual([
+      [MAIN_FILE, 4, '  u32 k = args->next_pidd;'],
+      [MAIN_FILE, 10, '  u32 k = args->pidd;'],
+    ]);
+  });
+
+  it('name the files that the text and the header were read from', () => {
+    const output = [
+      "/virtual/main.c:2:5: error: use of undeclared identifier 'x'\n    x = 1;\n    ^",
+      "/virtual/main.c:5:3: error: use of undeclared identifier 'y'\n  y = 1;\n  ^",
+    ].join('\n');
+    const program = {
+      text: 'int f() {\n  y = 1;\n}',
+      linesBefore: 3,
+      file: 'prog.c',
+      header: { file: 'prog.h', lines: 3 },
+    };
+    expect(parseDiagnostics(output, program).map(({ file, line }) => [file, line])).toEqual([
+      ['prog.h', 2],
+      ['prog.c', 2],
+    ]);
+    expect(explainCompileFailure(output, NO_EXIT, program).message).toMatch(
+      /^the program does not compile: prog.h:2:5: /,
+    );
   });
 
   it('about generated lines are told apart', () => {

@@ -9,7 +9,7 @@ const EACCES = 13;
 const { KPROBE, SOCKET_FILTER, TRACEPOINT, XDP } = BPFProgType;
 
 /** Logs that Linux 6.18 wrote for the programs beside them. */
-const RECORDED: Record<string, { type?: number; code: string; message: RegExp; line?: number }> = {
+const RECORDED: Record<string, { type?: number; code: string; message: RegExp; hint?: RegExp; line?: number }> = {
   'argument-type': { code: 'ERR_BCC_ARGUMENT', message: /argument 2 of bpf_map_update_elem is the context/, line: 4 },
   'context-arithmetic': { code: 'ERR_BCC_CONTEXT', message: /at offset 72000/, line: 1 },
   'context-offset': {
@@ -18,8 +18,15 @@ const RECORDED: Record<string, { type?: number; code: string; message: RegExp; l
     message: /a socket filter may not .* 8 bytes at offset 152/,
     line: 2,
   },
+  'context-variable': { code: 'ERR_BCC_CONTEXT', message: /computed at run time/, line: 2 },
+  'context-write': { code: 'ERR_BCC_CONTEXT', message: /a tracepoint program may not write the 8 bytes/, line: 2 },
   'division-by-zero': { code: 'ERR_BCC_INSTRUCTION', message: /divides by the constant zero/ },
   'frame-pointer': { code: 'ERR_BCC_INSTRUCTION', message: /R10/, line: 1 },
+  'helper-size': {
+    code: 'ERR_BCC_STACK_BOUNDS',
+    message: /bpf_probe_read_kernel is given up to 127 bytes .* at most 64/,
+    line: 4,
+  },
   'helper-not-allowed': { type: KPROBE, code: 'ERR_BCC_HELPER', message: /a kprobe may not call bpf_probe_write_user/ },
   'index-not-bounded': { code: 'ERR_BCC_BOUNDS', message: /no bound .* the table cells/, line: 8 },
   'jump-out': { code: 'ERR_BCC_JUMP', message: /a function that does not exist/ },
@@ -28,8 +35,20 @@ const RECORDED: Record<string, { type?: number; code: string; message: RegExp; l
   'null-check': { code: 'ERR_BCC_NULL_CHECK', message: /a leaf of the table seen/, line: 5 },
   'packet-bounds': { type: XDP, code: 'ERR_BCC_PACKET_BOUNDS', message: /long enough/, line: 4 },
   'pointer-arithmetic': { code: 'ERR_BCC_POINTER_ARITHMETIC', message: /computes with a pointer/, line: 3 },
+  'record-after-submit': { code: 'ERR_BCC_POINTER', message: /it writes memory/, hint: /gone after/, line: 7 },
   'register-not-set': { code: 'ERR_BCC_UNINITIALIZED', message: /never set/, line: 3 },
   'size-not-bounded': { code: 'ERR_BCC_BOUNDS', message: /argument 2 of bpf_probe_read_kernel, a size/, line: 4 },
+  'spin-lock': { code: 'ERR_BCC_LOCK', message: /that trace may not use/ },
+  'stack-index': { code: 'ERR_BCC_STACK_BOUNDS', message: /an index into a local array/, hint: /mask it/, line: 4 },
+  'static-variable': { code: 'ERR_BCC_POINTER', message: /global or static variable/, hint: /BPF_ARRAY/, line: 3 },
+  'tail-call': { code: 'ERR_BCC_ARGUMENT', message: /argument 2 of bpf_tail_call/ },
+  'write-to-kernel': {
+    type: KPROBE,
+    code: 'ERR_BCC_POINTER',
+    message: /it writes memory/,
+    hint: /can write to/,
+    line: 2,
+  },
   'stack-bounds': { code: 'ERR_BCC_STACK_BOUNDS', message: /to -600/, line: 4 },
   'too-complex': { code: 'ERR_BCC_TOO_COMPLEX', message: /8193 jumps/, line: 6 },
   gpl: { code: 'ERR_BCC_GPL', message: /bpf_trace_printk is for programs under the GPL/ },
@@ -86,10 +105,11 @@ describe('a refused load', () => {
     expect(recorded.map((name) => path.parse(name).name).sort()).toEqual(Object.keys(RECORDED).sort());
   });
 
-  it.each(Object.entries(RECORDED))('is explained: %s', (name, { type, code, message, line }) => {
+  it.each(Object.entries(RECORDED))('is explained: %s', (name, { type, code, message, hint, line }) => {
     const failure = explain(name, type);
     expect(failure.code).toBe(code);
     expect(failure.message).toMatch(message);
+    if (hint) expect(failure.hint).toMatch(hint);
     if (line !== undefined) expect(failure.excerpt).toContain(`\n    line ${line}: `);
   });
 
@@ -103,6 +123,18 @@ describe('a refused load', () => {
     expect(failure.code).toBe(code);
     expect(failure.message).toMatch(message);
     expect(failure.excerpt).toContain(phrase);
+  });
+
+  it('shows a line of the user besides one of a header', () => {
+    const log =
+      '; int f(void *ctx) { @ main.c:9\n0: (b7) r2 = 3\n; ((void (*)())4)(ctx); @ helpers.h:5\n2: (85) call x#12\nno\n';
+    const { excerpt } = explainLoadFailure({
+      errno: EACCES,
+      log,
+      fnName: 'f',
+      text: 'int f(void *ctx) {\n  g(ctx);\n}',
+    });
+    expect(excerpt).toContain('\n    in: ((void (*)())4)(ctx);\n    after line 1: int f(void *ctx) {\n');
   });
 
   it("shows the user's line, the instruction and the kernel's words", () => {

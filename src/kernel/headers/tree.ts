@@ -331,7 +331,7 @@ function unknownHeader(name: string): HeadersError {
       code: 'ERR_BCC_HEADERS_INCLUDE',
       hint: escapes
         ? 'name the header from its root, as in <linux/sched.h>'
-        : `${didYouMean(name, nearby(name)) ?? 'check its name.'} A header of an installed kernel needs headers: 'kernel'; one of another tree needs headers: '<its path>'; a user-space header (<stdio.h>, <sys/...>) has no place in BPF C`,
+        : `${didYouMean(name, nearby(name)) ?? 'check its name, and that the folder of a header of your own is there.'} A header of an installed kernel needs headers: 'kernel'; one of another tree needs headers: '<its path>'; a user-space header (<stdio.h>, <sys/...>) has no place in BPF C`,
     },
   );
 }
