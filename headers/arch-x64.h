@@ -2,6 +2,7 @@
 #define PAGE_SHIFT 12
 #define PAGE_SIZE (1UL << PAGE_SHIFT)
 #define PAGE_MASK (~(PAGE_SIZE - 1))
+#define __START_KERNEL_map 0xffffffff80000000UL
 
 /* open flags that differ between architectures; uapi/asm-generic/fcntl.h */
 #define O_DIRECT 040000

@@ -1092,6 +1092,11 @@
 #define PACKET_VNET_HDR_SZ 24
 #define PACKET_FANOUT_FLAG_IGNORE_OUTGOING 0x4000
 
+/* names in rules; uapi/linux/netfilter/x_tables.h */
+#define XT_FUNCTION_MAXNAMELEN 30
+#define XT_EXTENSION_MAXNAMELEN 29
+#define XT_TABLE_MAXNAMELEN 32
+
 /* netfilter verdicts */
 #define NF_DROP 0
 #define NF_ACCEPT 1

@@ -67,9 +67,12 @@ export class ProgramMaps {
       }
       return { ...spec, type: exported.type, maxEntries: exported.maxEntries, flags: exported.flags, fd: exported.fd };
     }
-    const fd = table.pinned === undefined ? this.#create(spec, table, ifindex) : this.#pinned(spec, table, ifindex);
+    const { fd, ...own } =
+      table.pinned === undefined
+        ? { fd: this.#create(spec, table, ifindex) }
+        : this.#pinned(spec, table.pinned, table, ifindex);
     this.#owned.push(fd);
-    return { ...spec, fd };
+    return { ...spec, ...own, fd };
   }
 
   #create(spec: Omit<MapSpec, 'fd'>, table: CompiledTable, ifindex: number): NativeFd {
@@ -105,14 +108,18 @@ export class ProgramMaps {
     }
   }
 
-  /** The map at the path where there is one, else a new one that is then pinned there. */
-  #pinned(spec: Omit<MapSpec, 'fd'>, table: CompiledTable, ifindex: number): NativeFd {
-    const where = table.pinned!;
+  /** The map at the path, as long as it is, where there is one; else a new one that is then pinned there. */
+  #pinned(
+    spec: Omit<MapSpec, 'fd'>,
+    where: string,
+    table: CompiledTable,
+    ifindex: number,
+  ): Pick<MapSpec, 'fd' | 'maxEntries' | 'flags'> {
     try {
       const fd = runtime().getPinned(where);
       const info = runtime().mapInfo(fd.fd);
       const fits = info.type === spec.type && info.keySize === spec.keySize && info.valueSize === spec.leafSize;
-      if (fits) return fd;
+      if (fits) return { fd, maxEntries: info.maxEntries, flags: info.flags };
       fd.close();
       throw new LoadError(
         `the map pinned at ${where} is another one than the table ${spec.name}: type ${info.type}, key ${info.keySize} and leaf ${info.valueSize} bytes, not type ${spec.type}, ${spec.keySize} and ${spec.leafSize}`,
@@ -130,7 +137,7 @@ export class ProgramMaps {
       fd.close();
       throw pinError(spec.name, where, error);
     }
-    return fd;
+    return { fd, maxEntries: spec.maxEntries, flags: spec.flags };
   }
 
   close(): void {

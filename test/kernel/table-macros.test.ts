@@ -279,6 +279,16 @@ describe('what a program wrote is read by its own C types', () => {
     expect(b.table('kept').get(9)).toBe(9n);
   });
 
+  test('BPF_TABLE_PINNED is as long as the map that is there, whatever the program says', () => {
+    if (folder === undefined) return;
+    const at = path.join(folder, 'line');
+    using first = new BCC(`BPF_TABLE_PINNED("array", u32, u64, line, 3, "${at}");`);
+    using second = new BCC(`BPF_TABLE_PINNED("array", u32, u64, line, 9, "${at}");`);
+    first.table('line').set(2, 5n);
+    expect([...second.table('line').values()]).toEqual([0n, 0n, 5n]);
+    expect(() => second.table('line').get(3)).toThrow(/the table has 3 elements/);
+  });
+
   test("types of one's own take the place of C's", () => {
     const leafType = { kind: 'int', size: 8, signed: true } as const;
     expect(b.getTable('plain', { keyType: leafType, leafType }).items()).toEqual([[1n, 2n]]);

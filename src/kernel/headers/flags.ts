@@ -24,9 +24,11 @@ export function absoluteFlags(cflags: readonly string[], from: string): string[]
   return flags;
 }
 
-/** The folders in which flags, made absolute, look for headers. */
+/** The folders in which the compiler will look for headers. */
 export function includeFolders(cflags: readonly string[]): string[] {
-  return cflags.map((flag) => FOLDER.exec(flag)?.[2] ?? '').filter((folder) => folder !== '');
+  return absoluteFlags(cflags, process.cwd())
+    .map((flag) => FOLDER.exec(flag)?.[2] ?? '')
+    .filter((folder) => folder !== '');
 }
 
 /** `-D` as the text that would define the macros. */
