@@ -27,7 +27,13 @@ import { attachRawTracepoint } from './attach/raw-tracepoint';
 import { LinkRegistry } from './attach/registry';
 import { attachTc, type TcLink, type TcOptions } from './attach/tc';
 import { attachTracepoint, getTracepoints, tracepointExists } from './attach/tracepoint';
-import { attachTrampoline, type TrampolineKind, trampolineKind, trampolineTarget } from './attach/trampoline';
+import {
+  attachTrampoline,
+  type TrampolineKind,
+  trampolineKind,
+  trampolineName,
+  trampolineTarget,
+} from './attach/trampoline';
 import {
   attachUprobes,
   findExe,
@@ -587,7 +593,7 @@ export class BCC implements Disposable {
   #attachTrampoline(kind: TrampolineKind, fnName: string | undefined): this {
     const full = withPrefix(kind, requireName(fnName, 'fnName'));
     const fn = this.loadFunc(full, kind === 'lsm' ? BPFProgType.LSM : BPFProgType.TRACING);
-    this.#registry.add(attachTrampoline(fn, kind, full.slice(kind.length + 2)), { names: () => [full] });
+    this.#registry.add(attachTrampoline(fn, kind, trampolineName(full, kind)), { names: () => [full] });
     return this;
   }
 

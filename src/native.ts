@@ -256,6 +256,8 @@ export interface RuntimeAddon {
 
   createMap(attributes: NativeMapAttributes): NativeFd;
   mapInfo(fd: number): NativeMapInfo;
+  /** A process's pidfd (Linux 5.3). */
+  pidfdOpen(pid: number): NativeFd;
   MapAccess: new (fd: number, key: Uint8Array, value: Uint8Array) => NativeMapAccess;
   /**
    * Every element; `remove` deletes what it returns (batch only where the kernel can, else ENOTSUP). The arrays of an

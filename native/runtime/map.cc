@@ -3,6 +3,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/bpf.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -352,8 +354,16 @@ static Napi::Value DeleteMapBatch(const Napi::CallbackInfo& info) {
   return BatchResult(info.Env(), result, count);
 }
 
+/// pidfdOpen(pid): what a task storage map is keyed by
+static Napi::Value PidfdOpen(const Napi::CallbackInfo& info) {
+  UniqueFd fd(syscall(SYS_pidfd_open, Int(info[0]), 0));
+  if (!fd) ThrowErrno(info.Env(), errno, "pidfd_open");
+  return WrapFd(info.Env(), std::move(fd));
+}
+
 void InitMap(Napi::Env env, Napi::Object exports) {
   exports.Set("createMap", Napi::Function::New<CreateMap>(env, "createMap"));
+  exports.Set("pidfdOpen", Napi::Function::New<PidfdOpen>(env, "pidfdOpen"));
   exports.Set("mapInfo", Napi::Function::New<MapInfo>(env, "mapInfo"));
   exports.Set("MapAccess", MapAccess::Define(env));
   exports.Set("scanMap", Napi::Function::New<ScanMap>(env, "scanMap"));

@@ -17,6 +17,7 @@ const hash = 'kernel/table-hash.test.ts';
 const array = 'kernel/table-array.test.ts';
 const kinds = 'kernel/table-kinds.test.ts';
 const macros = 'kernel/table-macros.test.ts';
+const storage = 'kernel/table-storage.test.ts';
 const ring = 'kernel/ring-events.test.ts';
 const perf = 'kernel/perf-events.test.ts';
 const usdt = 'kernel/usdt.test.ts';
@@ -268,7 +269,8 @@ export const sections = {
     ],
     ['QUEUE, STACK', 'QueueStackTable', macros, 'BPF_QUEUE and BPF_STACK'],
     ['SK_STORAGE', 'LocalStorageTable', kinds, 'SK_STORAGE keeps a leaf in a socket'],
-    ['TASK_STORAGE, INODE_STORAGE', 'LocalStorageTable', kinds, 'TASK_STORAGE asks for a pidfd'],
+    ['TASK_STORAGE', 'LocalStorageTable', storage, 'keeps a leaf in each task, read by a pidfd, by a pid'],
+    ['INODE_STORAGE', 'LocalStorageTable', storage, 'keeps a leaf in each inode, read by a descriptor or a path'],
     ['STRUCT_OPS', 'Table', kinds, 'STRUCT_OPS is refused by name'],
     ['RINGBUF', 'RingBufferTable', ring, 'deliver every event in order, with its context and its size'],
     ['BPF_TABLE_PUBLIC, extern', 'BCC', bcc, 'are found by name where they are exported'],

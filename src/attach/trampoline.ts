@@ -1,6 +1,7 @@
 import { BPFAttachType, BPFProgType } from '../constants';
 import { AttachError, didYouMean } from '../errors';
-import { kernelBtf, kernelBtfBlob, moduleBtf } from '../kernel/btf';
+import { kernelBtf, kernelBtfBlob, moduleBtf, modulesWithBtf } from '../kernel/btf';
+import type { Btf } from '../layout/btf';
 import { type NativeFd, runtime } from '../native';
 import { attachFailure, EBUSY, EINVAL, ENOENT, ENOTSUPP, EPERM } from './failure';
 import { type AttachableProgram, OwnedLink } from './link';
@@ -65,15 +66,21 @@ export function trampolineKind(fnName: string): TrampolineKind | undefined {
  */
 export function trampolineTarget(fnName: string, kind: TrampolineKind): TrampolineTarget {
   const { progType, expectedAttachType, btfPrefix, noun } = KINDS[kind];
-  const plain = fnName.startsWith(`${kind}__`) ? fnName.slice(kind.length + 2) : fnName;
-  const [moduleName, name] = splitModule(plain);
+  const [moduleName, name] = splitModule(fnName, kind);
   if (moduleName !== undefined) {
-    const attachBtfId = moduleBtf(moduleName)?.find(btfPrefix + name, 'func') ?? 0;
-    if (attachBtfId === 0) throw unknownTarget(`the module ${moduleName} has no ${noun} ${name}`, name, '');
+    const btf = moduleBtf(moduleName);
+    if (!btf) throw unknownModule(moduleName);
+    const attachBtfId = btf.findOwn(btfPrefix + name, 'func');
+    if (attachBtfId === 0) {
+      throw unknownTarget(
+        `the module ${moduleName} has no ${noun} ${name}`,
+        didYouMean(name, functionsOf(btf, btfPrefix)),
+      );
+    }
     return { kind, name, progType, expectedAttachType, attachBtfId, attachBtfObj: openModuleBtf(moduleName) };
   }
   const attachBtfId = runtime().btfFind(kernelBtfBlob() ?? kernelBtfMissing(), btfPrefix + name, BTF_KIND_FUNC);
-  if (attachBtfId === 0) throw unknownTarget(`this kernel has no ${noun} ${name}`, name, btfPrefix);
+  if (attachBtfId === 0) throw unknownTarget(`this kernel has no ${noun} ${name}`, nearName(name, btfPrefix));
   return { kind, name, progType, expectedAttachType, attachBtfId };
 }
 
@@ -105,8 +112,15 @@ export function attachTrampoline(program: AttachableProgram, kind: TrampolineKin
   }
 }
 
+/** The target as a person names it: `vfs_read`, `ext4:ext4_file_open`. */
+export function trampolineName(fnName: string, kind: TrampolineKind): string {
+  const [moduleName, name] = splitModule(fnName, kind);
+  return moduleName === undefined ? name : `${moduleName}:${name}`;
+}
+
 /** `['ext4', 'ext4_file_open']`; the kernel's own functions have no module. */
-function splitModule(plain: string): [module: string | undefined, name: string] {
+function splitModule(fnName: string, kind: TrampolineKind): [module: string | undefined, name: string] {
+  const plain = fnName.startsWith(`${kind}__`) ? fnName.slice(kind.length + 2) : fnName;
   const written = /^(\w+):(\w+)$/.exec(plain) ?? /^([A-Za-z]\w*?)__(\w+)$/.exec(plain);
   if (!written) return [undefined, plain];
   const [, moduleName, name] = written;
@@ -123,7 +137,7 @@ function openModuleBtf(name: string): NativeFd {
     if (info.kernel && info.name === name) return fd;
     fd.close();
   }
-  throw unknownTarget(`the kernel does not hand out the BTF of the module ${name}`, name, '');
+  throw unknownModule(name);
 }
 
 function kernelBtfMissing(): never {
@@ -131,16 +145,30 @@ function kernelBtfMissing(): never {
   throw new Error('unreachable: kernelBtf() throws where there is no BTF');
 }
 
-function unknownTarget(message: string, name: string, btfPrefix: string): AttachError {
+function unknownModule(name: string): AttachError {
+  return unknownTarget(
+    `there is no BTF of a module ${name}`,
+    didYouMean(name, modulesWithBtf()) ?? 'load the module; it has BTF from Linux 5.11 on, if it was built with it',
+  );
+}
+
+function unknownTarget(message: string, hint: string | undefined): AttachError {
   return new AttachError(message, {
     code: 'ERR_BCC_ATTACH_UNKNOWN_FUNCTION',
     errno: ENOENT,
-    hint: didYouMean(name, namesInBtf(btfPrefix)) ?? `functions without BTF cannot be hooked this way: use a kprobe`,
+    hint: hint ?? 'functions without BTF cannot be hooked this way: use a kprobe',
   });
 }
 
-function* namesInBtf(prefix: string): IterableIterator<string> {
-  for (const type of kernelBtf().types()) {
+/** The same name in a module, or near ones in the kernel. */
+function nearName(name: string, prefix: string): string | undefined {
+  const owner = modulesWithBtf().find((module) => moduleBtf(module)?.findOwn(prefix + name, 'func'));
+  if (owner) return `it is in a module: give ${owner}:${name}, or MODULE_KFUNC_PROBE(${owner}, ${name}, …)`;
+  return didYouMean(name, functionsOf(kernelBtf(), prefix));
+}
+
+function* functionsOf(btf: Btf, prefix: string): IterableIterator<string> {
+  for (const type of btf.ownTypes()) {
     if (type.kind === 'func' && type.name.startsWith(prefix)) yield type.name.slice(prefix.length);
   }
 }

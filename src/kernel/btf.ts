@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { UnsupportedError } from '../errors';
 import { Btf } from '../layout/btf';
 
@@ -49,4 +49,13 @@ export function moduleBtf(name: string): Btf | undefined {
     return undefined;
   }
   return new Btf(bytes, kernelBtf());
+}
+
+/** The modules that are loaded and have BTF. */
+export function modulesWithBtf(): string[] {
+  try {
+    return readdirSync(DIRECTORY).filter((name) => name !== 'vmlinux');
+  } catch {
+    return [];
+  }
 }

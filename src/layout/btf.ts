@@ -178,7 +178,13 @@ export class Btf {
 
   /** All types in the order of their ids, the base's first, without void. */
   *types(): IterableIterator<BtfType> {
-    for (let id = 1; id < this.typeCount; id++) yield this.type(id);
+    if (this.base) yield* this.base.types();
+    yield* this.ownTypes();
+  }
+
+  /** Those of this blob alone. */
+  *ownTypes(): IterableIterator<BtfType> {
+    for (let id = this.#firstId; id < this.typeCount; id++) yield this.type(id);
   }
 
   /** The members of a struct or union, [] of anything else. */
@@ -234,8 +240,11 @@ export class Btf {
 
   /** The id of the first type with this name (of this kind, where one is given); 0 where there is none. */
   find(name: string, kind?: BtfKind): number {
-    const inBase = this.base?.find(name, kind) ?? 0;
-    if (inBase !== 0) return inBase;
+    return this.base?.find(name, kind) || this.findOwn(name, kind);
+  }
+
+  /** As {@link find}, without the base's types: a module's function may bear the name of one of the kernel's. */
+  findOwn(name: string, kind?: BtfKind): number {
     const wanted = kind === undefined ? -1 : BTF_KINDS.indexOf(kind);
     const bytes = Buffer.from(`${name}\0`);
     for (let i = 0; i < this.#offsets.length; i++) {

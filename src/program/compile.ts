@@ -19,6 +19,7 @@ import {
   EVENT_STRUCT_PREFIX,
   findTableTraits,
   lostTableDefinition,
+  newerMacros,
   resolveExternTables,
   tableMacroType,
 } from './source';
@@ -63,7 +64,7 @@ export function prepareCompile(request: CompileRequest): CompileJob {
     return exported && tableMacroType(exported.type);
   });
   const { text, eventTables, lostTables } = annotateEvents(source, request.countLost);
-  let { prelude } = request;
+  let prelude = request.prelude + newerMacros(source);
   if (lostTables.length > 0) prelude += `${lostTableDefinition(lostTables.length)}\n`;
   if (prelude !== '' && !prelude.endsWith('\n')) prelude += '\n';
   const texts = [prelude + text];

@@ -311,6 +311,20 @@ const AUTO_INCLUDES: readonly [header: string, words: readonly string[]][] = [
   ['linux/netdevice.h', ['sk_buff', 'net_device']],
 ];
 
+/** Macros of BCC newer than libbcc 0.26, each where a program uses it and the libbcc at hand has none. */
+const NEWER_MACROS: Readonly<Record<string, string>> = {
+  MODULE_KFUNC_PROBE: '(module, event, args...) BPF_PROG(kfunc__ ## module ## __ ## event, ##args)',
+  MODULE_KRETFUNC_PROBE: '(module, event, args...) BPF_PROG(kretfunc__ ## module ## __ ## event, ##args)',
+};
+
+/** What must stand before a program for the macros that it uses and libbcc may not know; '' for most. */
+export function newerMacros(text: string): string {
+  return Object.entries(NEWER_MACROS)
+    .filter(([name]) => text.includes(name))
+    .map(([name, definition]) => `#ifndef ${name}\n#define ${name}${definition}\n#endif\n`)
+    .join('');
+}
+
 /** `#include` lines for the types that the words of a program let expect; '' for none. */
 export function generateAutoIncludes(programWords: Iterable<string>): string {
   const words = [...programWords];

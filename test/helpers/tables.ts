@@ -1,6 +1,6 @@
 import { BPFMapType } from '../../src/constants';
 import type { FieldLayout, IntLayout, Layout, StructLayout } from '../../src/layout/layout';
-import { type NativeMapAttributes, runtime } from '../../src/native';
+import { type NativeFd, type NativeMapAttributes, runtime } from '../../src/native';
 import { type AnyTable, createTable, type TableOptions } from '../../src/table/factory';
 import { StandaloneHost } from '../../src/table/host';
 import type { TableSpec } from '../../src/table/spec';
@@ -91,3 +91,19 @@ export function makeTable({ type, key, leaf, ...options }: TestTable): AnyTable 
 afterAll(() => {
   for (const table of opened.splice(0)) table.close();
 });
+
+/** BTF of an int (type 1) and a u64 (type 2), which storage maps must have. */
+export function integerBtf(): NativeFd {
+  const strings = Buffer.from('\0int\0u64\0');
+  const INT_KIND = 1 << 24;
+  const SIGNED = 1 << 24;
+  const types = Buffer.from(Uint32Array.of(1, INT_KIND, 4, SIGNED | 32, 5, INT_KIND, 8, 64).buffer);
+  const header = Buffer.alloc(24);
+  header.writeUInt16LE(0xeb9f, 0);
+  header.writeUInt8(1, 2);
+  header.writeUInt32LE(24, 4);
+  header.writeUInt32LE(types.length, 12);
+  header.writeUInt32LE(types.length, 16);
+  header.writeUInt32LE(strings.length, 20);
+  return runtime().loadBtf(Buffer.concat([header, types, strings]));
+}

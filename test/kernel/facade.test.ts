@@ -1,4 +1,4 @@
-import { mkdirSync, rmdirSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmdirSync } from 'node:fs';
 import { BCC, BPFAttachType, BPFProgType, PerfSWConfig, PerfType, XDPFlags } from '../../src';
 import { runtime } from '../../src/native';
 import { describeIf, itIf, kernelHas, outputOf, requireRoot, runProcess } from '../helpers';
@@ -173,6 +173,35 @@ KRETFUNC_PROBE(ksys_sync) { u32 pid = bpf_get_current_pid_tgid() >> 32; runs.inc
     expect(b.table('runs').get(runProcess('/bin/sync'))).toBeUndefined();
     b.attachKfunc({ fnName: 'ksys_sync' });
     expect(b.table('runs').get(runProcess('/bin/sync'))).toBe(1);
+  });
+
+  const ofModule =
+    existsSync('/sys/kernel/btf/overlay') && /^\S+ \/ overlay /m.test(readFileSync('/proc/mounts', 'utf8'));
+  itIf({ when: ofModule, reason: 'the root is on no overlay of a module' }, 'to functions of modules too', () => {
+    using b = new BCC({
+      int64: 'number',
+      text: `
+BPF_HASH(opened, u32, u64);
+MODULE_KFUNC_PROBE(overlay, ovl_open, struct inode *inode, struct file *file) {
+  u32 pid = bpf_get_current_pid_tgid() >> 32;
+  opened.increment(pid);
+  return 0;
+}
+MODULE_KRETFUNC_PROBE(overlay, ovl_open, struct inode *inode, struct file *file, int ret) {
+  u32 pid = bpf_get_current_pid_tgid() >> 32;
+  if (ret == 0) opened.increment(pid);
+  return 0;
+}`,
+    });
+    expect(b.links.map(({ kind, target }) => `${kind} ${target}`).sort()).toEqual([
+      'kfunc overlay:ovl_open',
+      'kretfunc overlay:ovl_open',
+    ]);
+    closeSync(openSync('/etc/hostname', 'r'));
+    expect(b.table('opened').get(process.pid)).toBe(2);
+    b.detachKfunc({ fnName: 'kfunc__overlay__ovl_open' });
+    closeSync(openSync('/etc/hostname', 'r'));
+    expect(b.table('opened').get(process.pid)).toBe(3);
   });
 
   itIf('lsm', 'LSM hooks', () => {

@@ -4,10 +4,10 @@ import * as net from 'node:net';
 import { inspect } from 'node:util';
 import { BPFAttachType, BPFMapFlag, BPFMapType, BPFProgType } from '../../src/constants';
 import { TableError, UnsupportedError } from '../../src/errors';
-import { type NativeFd, runtime } from '../../src/native';
+import { runtime } from '../../src/native';
 import { itIf, requireRoot } from '../helpers';
 import { call, exit, insn, loadInsns, loadMap, movImm, returns } from '../helpers/asm';
-import { arrayOf, makeTable, S32, struct, U8, U32, U64 } from '../helpers/tables';
+import { arrayOf, integerBtf, makeTable, S32, struct, U8, U32, U64 } from '../helpers/tables';
 
 requireRoot();
 
@@ -370,17 +370,6 @@ describe('maps of sockets', () => {
   });
 });
 
-test('TASK_STORAGE asks for a pidfd', () => {
-  const table = makeTable({
-    ...{ type: 'TASK_STORAGE', key: S32, leaf: U64, maxEntries: 0, flags: BPFMapFlag.NO_PREALLOC },
-    attributes: { btfFd: integerBtf().fd, btfKeyTypeId: 1, btfValueTypeId: 2 },
-  });
-  const fd = openSync('/dev/null', 'r');
-  expect(() => table.set(fd, 1n)).toThrow(TableError);
-  closeSync(fd);
-  expect(() => table.set('1', 1n)).toThrow(TypeError);
-});
-
 describe('cgroup storage', () => {
   itIf('cgroup2', 'keeps a leaf for every cgroup a program is attached to', async () => {
     const root = readFileSync('/proc/mounts', 'utf8').match(/^\S+ (\S+) cgroup2 /m)![1]!;
@@ -444,19 +433,3 @@ test('STRUCT_OPS is refused by name', () => {
     }),
   );
 });
-
-/** BTF of an int (type 1) and a u64 (type 2), which storage maps must have. */
-function integerBtf(): NativeFd {
-  const strings = Buffer.from('\0int\0u64\0');
-  const INT_KIND = 1 << 24;
-  const SIGNED = 1 << 24;
-  const types = Buffer.from(Uint32Array.of(1, INT_KIND, 4, SIGNED | 32, 5, INT_KIND, 8, 64).buffer);
-  const header = Buffer.alloc(24);
-  header.writeUInt16LE(0xeb9f, 0);
-  header.writeUInt8(1, 2);
-  header.writeUInt32LE(24, 4);
-  header.writeUInt32LE(types.length, 12);
-  header.writeUInt32LE(types.length, 16);
-  header.writeUInt32LE(strings.length, 20);
-  return runtime().loadBtf(Buffer.concat([header, types, strings]));
-}

@@ -6,7 +6,7 @@ import { possibleCpus } from '../../src/kernel/cpus';
 import { runtime } from '../../src/native';
 import type { ArrayTable } from '../../src/table/array';
 import { Table } from '../../src/table/table';
-import { kernelHas, requireRoot } from '../helpers';
+import { callKill, itIf, kernelHas, requireRoot } from '../helpers';
 
 /* Every macro that declares a table, in one program: compiled, filled by the program, read back by its own types. */
 
@@ -307,4 +307,20 @@ describe('what a program wrote is read by its own C types', () => {
     expect(b.table('percpu_hashed').leafScanf('31')).toBe(31n);
     expect(b.table('line').leafScanf(b.table('line').leafSprintf({ a: 1, b: 2n }))).toEqual({ a: 1, b: 2n });
   });
+});
+
+itIf('syscallTracepoints', 'BPF_TASK_STORAGE keeps a leaf in each task', () => {
+  using b = new BCC(`
+struct visit { u64 calls; int last_signal; };
+BPF_TASK_STORAGE(visits, struct visit);
+TRACEPOINT_PROBE(syscalls, sys_enter_kill) {
+  struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+  struct visit *visit = visits.task_storage_get(task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+  if (!visit) return 0;
+  visit->calls++;
+  visit->last_signal = args->sig;
+  return 0;
+}`);
+  callKill(2);
+  expect(b.table('visits').get(process)).toEqual({ calls: 2n, last_signal: 0 });
 });

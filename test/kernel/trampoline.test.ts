@@ -1,4 +1,6 @@
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { getPriority, setPriority } from 'node:os';
+import path from 'node:path';
 import { attachIter } from '../../src/attach/iterator';
 import { attachTrampoline, type TrampolineKind, trampolineKind, trampolineTarget } from '../../src/attach/trampoline';
 import { BPFProgType } from '../../src/constants';
@@ -82,6 +84,60 @@ describeIf(['kfunc', 'runtime'], 'kfuncs', () => {
     counter.close();
   });
 });
+
+/** A module of which a file operation runs at each open of a file on a filesystem of its type. */
+const MODULE = { name: 'overlay', fn: 'ovl_open', filesystem: 'overlay' };
+const overlayFolder = () => {
+  const mount = readFileSync('/proc/mounts', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' '))
+    .find(([, , type]) => type === MODULE.filesystem);
+  return existsSync(`/sys/kernel/btf/${MODULE.name}`) && kernelHas('kfunc') ? mount?.[1] : undefined;
+};
+
+describeIf(
+  { when: overlayFolder() !== undefined, reason: 'no module with BTF is in use here' },
+  'kfuncs of modules',
+  () => {
+    const { name, fn } = MODULE;
+    const open = () => closeSync(openSync(path.join(overlayFolder()!, 'etc/hostname'), 'r'));
+    /** With the module's BTF, which says whose ids these are. */
+    const countInModule = (kind: TrampolineKind) => {
+      const { attachBtfObj, progType, expectedAttachType, attachBtfId } = trampolineTarget(`${name}:${fn}`, kind);
+      const attributes = { type: progType, expectedAttachType, attachBtfId, attachBtfObjFd: attachBtfObj!.fd };
+      const counter = new Counter(attributes);
+      attachBtfObj!.close();
+      return counter;
+    };
+
+    it.each(['kfunc', 'kretfunc'] as const)('run the program at each call until detached: %s', (kind) => {
+      const counter = countInModule(kind);
+      const link = attachTrampoline(counter.program, kind, fn);
+      open();
+      open();
+      expect(counter.own).toBe(2);
+      link.detach();
+      open();
+      expect(counter.own).toBe(2);
+      counter.close();
+    });
+
+    it('are told from functions of the kernel, and named when they do not exist', () => {
+      const target = trampolineTarget(`kfunc__${name}__${fn}`, 'kfunc');
+      expect(target).toMatchObject({ name: fn, attachBtfObj: expect.anything() });
+      target.attachBtfObj!.close();
+      expect(() => trampolineTarget(fn, 'kfunc')).toThrow(
+        expect.objectContaining({
+          code: 'ERR_BCC_ATTACH_UNKNOWN_FUNCTION',
+          hint: expect.stringContaining(`${name}:${fn}`),
+        }),
+      );
+      expect(() => trampolineTarget(`${name}:ovl_opne`, 'kfunc')).toThrow(
+        expect.objectContaining({ code: 'ERR_BCC_ATTACH_UNKNOWN_FUNCTION', hint: expect.stringContaining(fn) }),
+      );
+    });
+  },
+);
 
 describeIf(['lsm', 'runtime'], 'LSM programs', () => {
   it('decide what is allowed until detached', () => {

@@ -47,6 +47,7 @@ const TESTS = [
   'table-hash',
   'table-array',
   'table-kinds',
+  'table-storage',
   'cgroup',
 ].map((name) => `test/kernel/${name}.test.ts`);
 const tests = separator < 0 ? TESTS : process.argv.slice(separator + 1);
