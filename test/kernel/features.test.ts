@@ -1,4 +1,6 @@
 import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { trampolineTarget } from '../../src/attach/trampoline';
 import { BPFMapType, BPFProgType } from '../../src/constants';
 import {
   features,
@@ -8,8 +10,10 @@ import {
   supportKfunc,
   supportLsm,
   supportRawTracepoint,
+  supportRawTracepointInModule,
 } from '../../src/kernel/features';
 import { describeIf, itIf, kernelHas, requireRoot } from '../helpers';
+import { loadInsns, returns } from '../helpers/asm';
 
 requireRoot();
 
@@ -43,7 +47,10 @@ describeIf('runtime', 'features of the kernel', () => {
     });
     expect(supportRawTracepoint()).toBe(true);
     expect(supportKfunc()).toBe(kernelHas('kfunc'));
-    if (supportLsm() || supportFmodRet()) expect(kernelHas('kfunc')).toBe(true);
+    expect(supportLsm()).toBe(kernelHas('lsm'));
+    expect(supportFmodRet()).toBe(loadsModifyReturn());
+    // Kernels that can load modules keep the list of those that have tracepoints (Linux 5.0).
+    expect(supportRawTracepointInModule()).toBe(existsSync('/proc/modules'));
   });
 
   itIf('bpftool', 'agree with bpftool about maps and programs', () => {
@@ -70,6 +77,18 @@ describeIf('runtime', 'features of the kernel', () => {
     expect(features()).toBe(features());
   });
 });
+
+/** Whether the kernel takes a program that answers for a security hook. */
+function loadsModifyReturn(): boolean {
+  if (!kernelHas('btf')) return false;
+  const { progType, expectedAttachType, attachBtfId } = trampolineTarget('security_file_permission', 'kmod_ret');
+  try {
+    loadInsns(returns(0), { type: progType, expectedAttachType, attachBtfId }).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 describeIf('btf', 'types of the kernel', () => {
   it('have fields, those of anonymous members included', () => {

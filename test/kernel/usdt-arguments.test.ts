@@ -82,6 +82,31 @@ describeIf(['uprobes', 'cc', 'sdt'], 'BPF programs at USDT probes', () => {
     return started;
   }
 
+  it('read arguments through the text of getText(), wherever it is put', async () => {
+    const usdt = new USDT({ path: programs.fixed }).enableProbe({ probe: 'several', fnName: 'on_several' });
+    const text = usdt.getText();
+    // BCC's reader of a function's first argument, and what bpf_usdt_readarg becomes.
+    expect(text).toContain('_bpf_readarg_on_several_1(');
+    const b = new BCC(`
+BPF_HASH(several, s64, u64);
+${text}
+int on_several(struct pt_regs *ctx) {
+  s64 n = 0;
+  bpf_usdt_readarg(1, ctx, &n);
+  several.increment(n);
+  return 0;
+}`);
+    try {
+      const places = usdt.enumerateActiveProbes();
+      expect(places).toHaveLength(2);
+      for (const [name, fnName, addr] of places) b.attachUprobe({ name, addr, fnName });
+      await start(programs.fixed).ask('m2');
+      expect([...b.table('several').keys()].sort()).toEqual([0n, 1n, 100n, 101n]);
+    } finally {
+      b.close();
+    }
+  });
+
   it.each(['pie', 'fixed'] as const)('read registers, memory, variables, constants and text: %s', async (which) => {
     const file = programs[which];
     const usdt = new USDT({ path: file })
