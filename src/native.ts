@@ -168,7 +168,11 @@ export const Report = {
   Available: 4,
   /** To be set: how many entries a watcher may drain before it calls back. Any drain takes it back to 0. */
   Wanted: 5,
-  Words: 6,
+  /** To be set: whether the watcher's wait keeps the event loop alive, as found after each wake-up. */
+  Held: 6,
+  /** 1 during a watcher's callback and the promises that it resolves, else 0. */
+  Waking: 7,
+  Words: 8,
 } as const;
 
 /**

@@ -112,6 +112,13 @@ void FdWatcher::OnReadable(uv_poll_t* poll, int status, int) {
   // Not through node-addon-api: a callback that ends its thread (process.exit in a worker) leaves a failure without an
   // exception, and no JavaScript can run any more to make one.
   napi_make_callback(env, nullptr, self->Value(), self->callback_.Value(), std::size(arguments), arguments, nullptr);
+  if (self->handle_ != nullptr && self->work_ != nullptr) {
+    auto* handle = reinterpret_cast<uv_handle_t*>(&self->handle_->poll);
+    if (self->work_->AfterWakeUp())
+      uv_ref(handle);
+    else
+      uv_unref(handle);
+  }
   bool thrown = false;
   napi_value error;
   if (napi_is_exception_pending(env, &thrown) != napi_ok || !thrown) return;

@@ -10,6 +10,8 @@ class WakeUpWork {
  public:
   /// What it returns is passed on to JavaScript's callback.
   virtual uint32_t OnWakeUp(Napi::Env env) = 0;
+  /// Runs after the callback and the promises it resolved; whether the wait is to keep the event loop alive.
+  virtual bool AfterWakeUp() = 0;
 
  protected:
   ~WakeUpWork() = default;

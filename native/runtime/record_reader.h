@@ -112,7 +112,7 @@ class RecordWriter {
 inline constexpr uint64_t kPublishStep = 64 * 1024;
 
 /// What a reader and JavaScript tell each other, by the words of one Uint32Array: see src/native.ts.
-enum ReportWord : size_t { kRing, kBytes, kStride, kNeeded, kAvailable, kWanted, kReportWords };
+enum ReportWord : size_t { kRing, kBytes, kStride, kNeeded, kAvailable, kWanted, kHeld, kWaking, kReportWords };
 
 /**
  * Several rings of one kind behind one epoll descriptor. `Ring` supplies `Open(info)`, `fd()`, `Begin(env)`,
@@ -147,13 +147,21 @@ class RecordReader : public Napi::ObjectWrap<RecordReader<Ring>>, public WakeUpW
   }
 
   uint32_t OnWakeUp(Napi::Env env) override {
-    if (!epoll_ || report_.empty() || report_[kWanted] == 0) return 0;
+    if (report_.empty()) return 0;
+    report_[kWaking] = 1;
+    if (!epoll_ || report_[kWanted] == 0) return 0;
     try {
       return DrainNext(env, report_[kRing] + 1, rings_.size(), report_[kWanted]);
     } catch (const Napi::Error&) {
       // JavaScript finds nothing drained, drains by itself, and meets the error there.
       return 0;
     }
+  }
+
+  bool AfterWakeUp() override {
+    if (report_.empty()) return true;
+    report_[kWaking] = 0;
+    return report_[kHeld] != 0;
   }
 
  private:

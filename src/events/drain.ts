@@ -15,6 +15,7 @@ export class Drain {
 
   constructor(reader: NativeRecordReader) {
     this.#reader = reader;
+    this.held = true;
     reader.target(this.#buffer.source.raw, this.#report);
   }
 
@@ -45,6 +46,16 @@ export class Drain {
   /** How many entries the reader's watcher may drain, before it calls back, at the next wake-up. */
   set wanted(entries: number) {
     this.#report[Report.Wanted] = entries;
+  }
+
+  /** Whether the reader's watcher keeps the process alive, from the end of this wake-up on. */
+  set held(held: boolean) {
+    this.#report[Report.Held] = held ? 1 : 0;
+  }
+
+  /** Whether this is a wake-up: the watcher's callback, or what runs because of a promise resolved there. */
+  get waking(): boolean {
+    return this.#report[Report.Waking] === 1;
   }
 
   /** Drains the first of `span` rings, from ring `from` on and around, that has something: the number of entries. */

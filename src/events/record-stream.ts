@@ -341,8 +341,10 @@ export abstract class RecordStream<T> implements AsyncIterableIterator<T, undefi
     const held = this.#refs && this.#waiters.length > 0;
     if (this.#closed || held === this.#held) return;
     this.#held = held;
-    if (held) this.#watcher.ref();
-    else this.#watcher.unref();
+    this.#drain.held = held;
+    // During a wake-up the watcher sees to it afterwards, when it is known whether somebody waits again.
+    if (held && !this.#drain.waking) this.#watcher.ref();
+    else if (!this.#drain.waking) this.#watcher.unref();
     if (held) this.#pause?.ref();
     else this.#pause?.unref();
   }
