@@ -41,6 +41,26 @@ function send(count: number): void {
   for (let i = 0; i < count; i++) process.getgid?.();
 }
 
+/** A thread that opens a stream of a shared table, 'events', and runs `script`. */
+function inWorker(b: BCC, script: string): Worker {
+  return new Worker(
+    `const { workerData, parentPort } = require('node:worker_threads');
+     require(workerData.transform);
+     const { openShared } = require(workerData.shared);
+     const table = openShared(workerData.table);
+     const stream = table.events();
+     ${script}`,
+    {
+      eval: true,
+      workerData: {
+        transform: path.join(__dirname, '..', 'helpers', 'transform-typescript.cjs'),
+        shared: path.join(__dirname, '..', '..', 'src', 'table', 'shared.ts'),
+        table: b.table('events').share(),
+      },
+    },
+  );
+}
+
 describeIf('syscallTracepoints', 'a program that sends through a ring buffer', () => {
   const text = program('BPF_RINGBUF_OUTPUT(events, 1);', 'events.ringbuf_output(&event, sizeof(event), 0);');
 
@@ -98,32 +118,44 @@ describeIf('syscallTracepoints', 'a program that sends through a ring buffer', (
   it('is heard in a worker thread, through a table that was shared', async () => {
     const b = new BCC(text);
     try {
-      const worker = new Worker(
-        `const { workerData, parentPort } = require('node:worker_threads');
-         require(workerData.transform);
-         const { openShared } = require(workerData.shared);
-         const table = openShared(workerData.table);
-         const stream = table.events();
-         parentPort.postMessage('ready');
+      const worker = inWorker(
+        b,
+        `parentPort.postMessage('ready');
          (async () => {
            for await (const event of stream) {
              parentPort.postMessage(event);
              if (event.number === 2n) break;
            }
          })();`,
-        {
-          eval: true,
-          workerData: {
-            transform: path.join(__dirname, '..', 'helpers', 'transform-typescript.cjs'),
-            shared: path.join(__dirname, '..', '..', 'src', 'table', 'shared.ts'),
-            table: b.table('events').share(),
-          },
-        },
       );
       const received: { number: bigint }[] = [];
       worker.on('message', (message) => (message === 'ready' ? send(3) : received.push(message)));
       await once(worker, 'exit');
       expect(received.map(({ number }) => number)).toEqual([0n, 1n, 2n]);
+    } finally {
+      b.close();
+    }
+  });
+
+  it.each([
+    ['ends where nobody waits for an event', '', []],
+    ['ends where the stream that is waited for is unreferenced', 'stream.next(); stream.unref();', []],
+    [
+      'stays while somebody waits, and ends when nobody does any more',
+      'say("send"); stream.unref().ref().next().then(({ value }) => say(`event ${value.number}`));',
+      ['send', 'event 0'],
+    ],
+  ])('has a thread that %s', async (_what, script, expected) => {
+    const b = new BCC(text);
+    try {
+      const said: string[] = [];
+      const worker = inWorker(b, `const say = (text) => parentPort.postMessage(text); ${script}`);
+      worker.on('message', (text) => {
+        said.push(text);
+        setTimeout(send, 50, 1);
+      });
+      expect(await once(worker, 'exit')).toEqual([0]);
+      expect(said).toEqual(expected);
     } finally {
       b.close();
     }
