@@ -7,13 +7,14 @@
  * Drains are told by the wall clock and by processor time: the first is only as good as the machine is idle. --save writes
  * the figures into bench/results/events.json and the table into bench/README.md.
  */
-import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { requireSource } from '../scripts/bundle.mjs';
+import { build, machine, PYTHON, save, table, times } from './report.mjs';
 
 const { resolveHeaders } = requireSource('kernel/headers');
 
@@ -29,8 +30,7 @@ const only = values.only.split(',');
 const { quick } = values;
 
 const at = (name) => fileURLToPath(new URL(name, import.meta.url));
-const PYTHON = '/usr/bin/python3';
-const built = at('../build/bench/events');
+const built = build('events');
 const producer = path.join(built, 'producer');
 const producerCpu = Math.min(1, os.availableParallelism() - 1);
 const RING_PAGES = 16384;
@@ -38,18 +38,6 @@ const PERF_PAGES = 8192;
 /** As many as a 64 MiB ring holds, at 56 bytes each; a perf buffer's take 64 of its 32 MiB. */
 const RING_EVENTS = 1_190_000;
 const PERF_EVENTS = 520_000;
-
-function build() {
-  const arguments_ = ['compile', '-d', at('events'), '-O', built];
-  // cmake-js fetches Node's headers unless it is told where they are: often beside Node itself.
-  const nodedir = path.dirname(path.dirname(realpathSync(process.execPath)));
-  const headers = existsSync(path.join(nodedir, 'include/node/node_api.h')) && { npm_config_nodedir: nodedir };
-  const { status, stdout, stderr } = spawnSync(at('../node_modules/.bin/cmake-js'), arguments_, {
-    encoding: 'utf8',
-    env: { ...headers, ...process.env },
-  });
-  if (status !== 0) throw new Error(`cmake-js could not build the C++ side:\n${stdout}${stderr}`);
-}
 
 /** The headers that libbcc needs where the machine has none of its own. */
 function environment() {
@@ -71,7 +59,6 @@ const SIDES = {
   },
 };
 
-build();
 const env = environment();
 
 function measure(side, job) {
@@ -81,22 +68,39 @@ function measure(side, job) {
   return result;
 }
 
-/** The highest rate (events a second) at which nothing is lost: searched for in short runs, then held for `seconds`. */
+/**
+ * The highest rate (events a second) at which nothing is lost: searched for in short runs, then held for `seconds`. Rates
+ * are those that the producer kept: beyond some two million a second it is the one that cannot go faster.
+ */
 function highestRate(side, seconds) {
-  const held = (perSecond, time) => {
+  const run = (perSecond, time) => {
     const job = { mode: 'live', buffer: 'ring', pages: 2048, perSecond: Math.round(perSecond), seconds: time };
-    const { received, lost, sent } = measure(side, job);
-    return lost === 0 && received === sent;
+    const result = measure(side, job);
+    const { received, lost, sent, producerSeconds, cpuSeconds } = result;
+    return {
+      held: lost === 0 && received === sent,
+      rate: sent / producerSeconds,
+      cpuNs: (cpuSeconds / received) * 1e9,
+    };
   };
   let low = 50_000;
   let high = 12_800_000;
-  while (high / low > 1.15) {
+  // Twice, because a producer that had to wait for its processor is slow as well.
+  for (let saturated = 0; saturated < 2 && high / low > 1.15; ) {
     const middle = Math.sqrt(low * high);
-    if (held(middle, quick ? 1 : 3)) low = middle;
-    else high = middle;
+    const { held, rate } = run(middle, quick ? 1 : 2);
+    if (!held) high = middle;
+    else if (rate > 0.9 * middle) low = middle;
+    else {
+      saturated++;
+      low = Math.max(low, rate);
+    }
   }
-  while (low > 10_000 && !held(low, seconds)) low *= 0.9;
-  return Math.round(low);
+  for (; low > 10_000; low *= 0.9) {
+    const { held, rate, cpuNs } = run(low, seconds);
+    if (held) return { rate: Math.round(rate), cpuNs };
+  }
+  throw new Error(`${side} held no rate`);
 }
 
 /** The figures of each part, and its rows of the table. */
@@ -113,7 +117,6 @@ function measured(name, work) {
 }
 
 const millions = (perSecond) => `${(perSecond / 1e6).toFixed(2)} M/s`;
-const times = (ratio) => `${ratio < 10 ? ratio.toFixed(1) : ratio.toFixed(0)}×`;
 
 /** One row of the table; figures that a side does not have are left out. */
 function row(figure, { tsbcc, python, cpp }, text, ratio, goal) {
@@ -178,7 +181,9 @@ measured('live', () => {
   const sides = Object.fromEntries(Object.keys(SIDES).map((side) => [side, highestRate(side, seconds)]));
   results.live = { ...sides, seconds };
   const goal = '5× Python';
-  row(`live for ${seconds} s, nothing lost`, sides, millions, `${times(sides.tsbcc / sides.python)} Python`, goal);
+  const text = ({ rate, cpuNs }) => `${millions(rate)} (${cpuNs.toFixed(0)} ns each)`;
+  const ratio = `${times(sides.tsbcc.rate / sides.python.rate)} Python`;
+  row(`live for ${seconds} s, nothing lost (processor time of an event)`, sides, text, ratio, goal);
 });
 measured('latency', () => {
   results.latency = {};
@@ -218,53 +223,30 @@ measured('idle', () => {
 });
 measured('memory', () => {
   const events = quick ? 5_000_000 : 100_000_000;
-  const tsbcc = measure('tsbcc', { mode: 'memory', buffer: 'ring', pages: 2048, events });
+  const tsbcc = measure('tsbcc', { mode: 'memory', buffer: 'ring', pages: 2048, perSecond: 2_000_000, events });
   results.memory = tsbcc;
   const text = ({ growthMiB, events: seen }) => `${growthMiB.toFixed(1)} MiB over ${(seen / 1e6).toFixed(0)} M`;
-  row(`growth of resident memory, ${events / 1e6} M events sent`, { tsbcc }, text, '', 'under 16 MiB');
+  row(`growth of resident memory, ${events / 1e6} M events received`, { tsbcc }, text, '', 'under 16 MiB');
 });
 
-function table(all) {
-  const cells = (row) => `| ${row.join(' | ')} |`;
-  const lines = PARTS.flatMap((name) => all[name] ?? []).map(
-    ({ figure, tsbcc, python = '', cpp = '', ratio, goal = '' }) => cells([figure, tsbcc, python, cpp, ratio, goal]),
+const HEADS = ['figure', 'tsbcc', 'Python', 'C++', 'ratio', 'to reach'];
+
+function print(all) {
+  return table(
+    HEADS,
+    PARTS.flatMap((name) => all[name] ?? []).map(({ figure, tsbcc, python = '', cpp = '', ratio, goal = '' }) => [
+      ...[figure, tsbcc, python, cpp, ratio, goal],
+    ]),
   );
-  return [cells(['figure', 'tsbcc', 'Python', 'C++', 'ratio', 'to reach']), '|---|---|---|---|---|---|', ...lines].join(
-    '\n',
+}
+
+console.log(print(rows));
+
+if (values.save) {
+  const parts = Object.fromEntries(
+    Object.keys(rows).map((name) => [name, { machine: machine(), quick, figures: results[name], rows: rows[name] }]),
+  );
+  save('events', parts, (all) =>
+    print(Object.fromEntries(Object.entries(all).map(([name, { rows: of }]) => [name, of]))),
   );
 }
-
-console.log(table(rows));
-
-function version(program, ...args) {
-  return execFileSync(program, args, { encoding: 'utf8' }).trim();
-}
-
-/** Parts measured now replace those of before; the rest of the file stays. */
-function save() {
-  const machine = {
-    date: new Date().toISOString(),
-    cpu: os.cpus()[0].model,
-    cpus: os.availableParallelism(),
-    kernel: os.release(),
-    load: os.loadavg(),
-    node: process.version,
-    python: version(PYTHON, '--version'),
-    libbcc: version('pkg-config', '--modversion', 'libbcc'),
-    libbpf: version('pkg-config', '--modversion', 'libbpf'),
-  };
-  const file = at('results/events.json');
-  const all = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
-  for (const name of Object.keys(rows)) all[name] = { machine, quick, figures: results[name], rows: rows[name] };
-  mkdirSync(path.dirname(file), { recursive: true });
-  writeFileSync(file, `${JSON.stringify(all, null, 2)}\n`);
-
-  const readme = at('README.md');
-  const text = readFileSync(readme, 'utf8');
-  const [begin, end] = ['<!-- events: begin -->', '<!-- events: end -->'];
-  const stored = Object.fromEntries(Object.entries(all).map(([name, { rows: of }]) => [name, of]));
-  const [from, to] = [text.indexOf(begin) + begin.length, text.indexOf(end)];
-  writeFileSync(readme, `${text.slice(0, from)}\n${table(stored)}\n${text.slice(to)}`);
-}
-
-if (values.save) save();

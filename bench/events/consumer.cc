@@ -80,9 +80,13 @@ class Producer {
     fprintf(commands_, "%lld %lld\n", calls, perSecond);
     fflush(commands_);
   }
-  void Answer() {
+  /// Seconds that the producer took.
+  double Answer() {
     char line[64];
     Check(fgets(line, sizeof line, answers_) != nullptr, "producer");
+    long long ns = 0;
+    sscanf(line, "done %lld", &ns);
+    return ns / 1e9;
   }
   void End() {
     fclose(commands_);
@@ -173,18 +177,19 @@ int main(int, char** argv) {
            events / (bestCpu / 1e9));
   } else if (mode == "live") {
     std::atomic<bool> finished = false;
+    double took = 0;
     int64_t start = Now(CLOCK_PROCESS_CPUTIME_ID);
     std::thread waiting([&] {
       producer.Start(perSecond * seconds / perCall, perSecond / perCall);
-      producer.Answer();
+      took = producer.Answer();
       finished = true;
     });
     while (!finished) poll(100);
     for (int i = 0; i < 10; i++) poll(100);
     waiting.join();
-    printf("{\"received\":%llu,\"sent\":%llu,\"lost\":%llu,\"cpuSeconds\":%f,",
+    printf("{\"received\":%llu,\"sent\":%llu,\"lost\":%llu,\"producerSeconds\":%f,\"cpuSeconds\":%f,",
            static_cast<unsigned long long>(sink.seen), counter("sent"),
-           ring ? counter("refused") : static_cast<unsigned long long>(sink.lost),
+           ring ? counter("refused") : static_cast<unsigned long long>(sink.lost), took,
            (Now(CLOCK_PROCESS_CPUTIME_ID) - start) / 1e9);
   } else {
     std::vector<double> times;

@@ -16,10 +16,11 @@ const producer = spawn(job.producer, [String(job.producerCpu)], { stdio: ['pipe'
 const answers = createInterface({ input: producer.stdout })[Symbol.asyncIterator]();
 await answers.next();
 
-/** Has the producer cause events; resolves when it has. */
+/** Has the producer cause events; resolves when it has, to the seconds that it took. */
 async function produce(events, eventsPerSecond = 0) {
   producer.stdin.write(`${Math.floor(events / perCall)} ${Math.floor(eventsPerSecond / perCall)}\n`);
-  await answers.next();
+  const { value } = await answers.next();
+  return Number(value.split(' ')[1]) / 1e9;
 }
 
 const b = new BCC({
@@ -132,15 +133,17 @@ async function drain() {
 async function live() {
   const stream = events.batches(ringOptions);
   const before = process.cpuUsage();
-  const finished = produce(perSecond * seconds, perSecond).then(async () => {
+  const finished = produce(perSecond * seconds, perSecond).then(async (took) => {
     for (let seen = -1; seen !== stream.stats.received; await sleep(100)) seen = stream.stats.received;
     stream.close();
+    return took;
   });
   for await (const batch of stream) for (const event of batch.toArray()) use(event);
-  await finished;
+  const producerSeconds = await finished;
   const { user, system } = process.cpuUsage(before);
   const lost = buffer === 'ring' ? counter('refused') : stream.stats.lost;
-  return { received: stream.stats.received, sent: counter('sent'), lost, cpuSeconds: (user + system) / 1e6 };
+  const cpuSeconds = (user + system) / 1e6;
+  return { received: stream.stats.received, sent: counter('sent'), lost, producerSeconds, cpuSeconds };
 }
 
 /** From the kernel's clock in the event to the moment it is seen, one event at a time. */
@@ -184,7 +187,7 @@ async function idle() {
   return { cpuMs: (user + system) / 1000, seconds };
 }
 
-/** Resident memory before and after very many events. */
+/** Resident memory before and after very many events: as many as are to be received, whatever is lost meanwhile. */
 async function memory() {
   const stream = events.batches(ringOptions);
   const resident = () => {
@@ -192,19 +195,24 @@ async function memory() {
     return process.memoryUsage().rss;
   };
   let before = 0;
-  const finished = produce(job.events).then(async () => {
-    for (let seen = -1; seen !== stream.stats.received; await sleep(200)) seen = stream.stats.received;
-    stream.close();
-  });
+  let after = 0;
   let seen = 0;
+  const producing = (async () => {
+    while (seen < job.events) await produce(job.events / 20, perSecond);
+  })();
   for await (const batch of stream) {
     for (const event of batch.toArray()) use(event);
     seen += batch.length;
     // What the process needs at all it has by then.
     if (before === 0 && seen > job.events / 20) before = resident();
+    if (seen < job.events) continue;
+    // The ring's own memory belongs to both.
+    after = resident();
+    break;
   }
-  await finished;
-  return { events: seen, growthMiB: (resident() - before) / 2 ** 20, residentMiB: before / 2 ** 20 };
+  const growthMiB = (after - before) / 2 ** 20;
+  await producing;
+  return { events: seen, sent: counter('sent'), growthMiB, residentMiB: before / 2 ** 20 };
 }
 
 const result = await { drain, live, latency, idle, memory }[mode]();

@@ -24,8 +24,9 @@ def start_producing(events, per_second=0):
 
 
 def produce(events, per_second=0):
+    """Seconds that the producer took."""
     start_producing(events, per_second)
-    producer.stdout.readline()
+    return int(producer.stdout.readline().split()[1]) / 1e9
 
 
 cflags = ["-DPRODUCER=%d" % producer.pid, "-DPER_CALL=%d" % per_call]
@@ -94,16 +95,22 @@ def drain():
 def live():
     open_buffer(all_fields)
     start = time.process_time()
-    finished = threading.Event()
+    took = []
     threading.Thread(
-        target=lambda: (produce(job["perSecond"] * job["seconds"], job["perSecond"]), finished.set()), daemon=True
+        target=lambda: took.append(produce(job["perSecond"] * job["seconds"], job["perSecond"])), daemon=True
     ).start()
-    while not finished.is_set():
+    while not took:
         poll(100)
     for _ in range(10):
         poll(100)
     lost = b["refused"][0].value if ring else lost_by_perf
-    return {"received": seen, "sent": b["sent"][0].value, "lost": lost, "cpuSeconds": time.process_time() - start}
+    return {
+        "received": seen,
+        "sent": b["sent"][0].value,
+        "lost": lost,
+        "producerSeconds": took[0],
+        "cpuSeconds": time.process_time() - start,
+    }
 
 
 def latency():

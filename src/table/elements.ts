@@ -75,3 +75,41 @@ export class Collector implements Elements {
     this.count++;
   }
 }
+
+const iteratorPrototype = Object.getPrototypeOf(Object.getPrototypeOf([][Symbol.iterator]()));
+
+/** Decodes elements as they are asked for; when the last one is told, or the loop is left, their memory is given back. */
+export class ElementIterator<T> implements IterableIterator<T, undefined> {
+  #next = 0;
+  #count: number;
+  readonly #decode: (index: number) => T;
+  readonly #release: () => void;
+
+  constructor(count: number, decode: (index: number) => T, release: () => void) {
+    this.#count = count;
+    this.#decode = decode;
+    this.#release = release;
+  }
+
+  static {
+    // What later versions of Node give to iterators (map, filter, …) then belongs to this one as well.
+    Object.setPrototypeOf(ElementIterator.prototype, iteratorPrototype);
+  }
+
+  next(): IteratorResult<T, undefined> {
+    if (this.#next < this.#count) return { value: this.#decode(this.#next++), done: false };
+    return this.return();
+  }
+
+  return(): IteratorReturnResult<undefined> {
+    if (this.#count >= 0) {
+      this.#count = -1;
+      this.#release();
+    }
+    return { value: undefined, done: true };
+  }
+
+  [Symbol.iterator](): this {
+    return this;
+  }
+}

@@ -5,7 +5,7 @@ import { ByteSource, type Codec, codecFor } from '../layout/codec';
 import type { Layout } from '../layout/layout';
 import { sprintf, sscanf } from '../layout/sprintf';
 import { type NativeMapAccess, runtime } from '../native';
-import { Collector, ElementReader, type Elements } from './elements';
+import { Collector, ElementIterator, ElementReader, type Elements } from './elements';
 import {
   type Histogram,
   type HistogramOptions,
@@ -422,30 +422,24 @@ export abstract class KeyedTable<K = Untyped, L = Untyped> extends Table {
       : `{\n  ${lines.join(',\n').replaceAll('\n', '\n  ')}\n}`;
   }
 
-  protected *keysOf(elements: Elements): Generator<K, undefined> {
-    try {
-      for (let i = 0; i < elements.count; i++) yield this.decodeKey(elements.keys, i * this.keySize);
-    } finally {
-      this.#reader.giveBack(elements);
-    }
+  protected keysOf(elements: Elements): IterableIterator<K> {
+    return this.#iterator(elements, (i) => this.decodeKey(elements.keys, i * this.keySize));
   }
 
-  *#valuesOf(elements: Elements): Generator<L, undefined> {
-    try {
-      for (let i = 0; i < elements.count; i++) yield this.decodeLeaf(elements.values, i * this.valueSize);
-    } finally {
-      this.#reader.giveBack(elements);
-    }
+  #valuesOf(elements: Elements): IterableIterator<L> {
+    return this.#iterator(elements, (i) => this.decodeLeaf(elements.values, i * this.valueSize));
   }
 
-  *#entriesOf(elements: Elements): Generator<[K, L], undefined> {
+  #entriesOf(elements: Elements): IterableIterator<[K, L]> {
     const { keys, values } = elements;
-    try {
-      for (let i = 0; i < elements.count; i++)
-        yield [this.decodeKey(keys, i * this.keySize), this.decodeLeaf(values, i * this.valueSize)];
-    } finally {
-      this.#reader.giveBack(elements);
-    }
+    return this.#iterator(elements, (i) => [
+      this.decodeKey(keys, i * this.keySize),
+      this.decodeLeaf(values, i * this.valueSize),
+    ]);
+  }
+
+  #iterator<T>(elements: Elements, decode: (index: number) => T): IterableIterator<T> {
+    return new ElementIterator(elements.count, decode, () => this.#reader.giveBack(elements));
   }
 
   #copyKey(keys: Uint8Array, index: number): void {
