@@ -99,6 +99,9 @@ const NEAREST_FLAG = -0x10000;
 const INT_SIGNED = 1;
 const INT_BOOL = 4;
 
+/** Typedefs of integers that stand for floating-point types, where the compiler's BTF could not hold those. */
+export const FLOAT_TYPEDEFS = Object.freeze({ float: '__tsbcc_float', double: '__tsbcc_double' });
+
 /**
  * A BTF blob (`/sys/kernel/btf/vmlinux`, a `.BTF` section, what the kernel gives back for a loaded program), read where
  * it lies. With `base`, split BTF: a module's types, numbered on from the base's.
@@ -343,6 +346,8 @@ export class Btf {
         return this.#structLayout(type, path);
       case 'typedef': {
         const { layout, fields } = this.#layout(type.type, path);
+        const float = Object.entries(FLOAT_TYPEDEFS).find(([, name]) => name === type.name)?.[0];
+        if (float) return { layout: { kind: 'float', size: layout.size as 4 | 8, name: float }, fields };
         return { layout: { ...layout, name: type.name }, fields };
       }
       case 'const':

@@ -3,7 +3,7 @@ import * as os from 'node:os';
 import { CompileError } from '../errors';
 import { type HeadersContext, type HeadersOption, type KernelHeaders, resolveHeaders } from '../kernel/headers';
 import { parseKernelVersion } from '../kernel/version';
-import { Btf } from '../layout/btf';
+import { Btf, FLOAT_TYPEDEFS } from '../layout/btf';
 import type { CompiledEvent, CompiledFunction, CompiledProgram, CompiledTable, MapRelocation } from './compiled';
 import {
   type CompilerOutcome,
@@ -144,7 +144,10 @@ function otherHeaders(job: CompileJob, headers: KernelHeaders, error: unknown): 
 }
 
 function compileWithSync(job: CompileJob, headers: KernelHeaders): CompiledProgram {
-  return finish(job, headers, runCompilerSync(compilerRequest(job, headers), compilerEnvironment(headers)));
+  const run = (each: CompileJob) => runCompilerSync(compilerRequest(each, headers), compilerEnvironment(headers));
+  const outcome = run(job);
+  const typed = floatlessJob(job, outcome);
+  return finish(job, headers, typed ? withBtfOf(run(typed), outcome) : outcome);
 }
 
 /** The same with the event loop free; an aborted signal ends the compiler. */
@@ -165,7 +168,38 @@ export async function compile(job: CompileJob, signal?: AbortSignal): Promise<Co
 }
 
 async function compileWith(job: CompileJob, headers: KernelHeaders, signal?: AbortSignal): Promise<CompiledProgram> {
-  return finish(job, headers, await runCompiler(compilerRequest(job, headers), compilerEnvironment(headers), signal));
+  const run = (each: CompileJob) => {
+    return runCompiler(compilerRequest(each, headers), compilerEnvironment(headers), signal);
+  };
+  const outcome = await run(job);
+  const typed = floatlessJob(job, outcome);
+  return finish(job, headers, typed ? withBtfOf(await run(typed), outcome) : outcome);
+}
+
+/** Integers of the same size and alignment, under names by which {@link Btf} knows them again. */
+const FLOATS_AS_INTEGERS = [
+  `typedef unsigned int ${FLOAT_TYPEDEFS.float};`,
+  `typedef unsigned long long ${FLOAT_TYPEDEFS.double};`,
+  `#define float ${FLOAT_TYPEDEFS.float}`,
+  `#define double ${FLOAT_TYPEDEFS.double}`,
+  '',
+].join('\n');
+
+/**
+ * libbcc 0.26 does not know BTF's floating-point types, and hands the kernel a blob that it refuses: a program with one
+ * such member has no BTF at all. It is compiled once more with integers in their place, for its types alone.
+ */
+function floatlessJob(job: CompileJob, { result }: CompilerOutcome): CompileJob | undefined {
+  if (!result || result.btf.length > 0 || result.tables.length === 0) return undefined;
+  // A header of the user's own may hold them as well.
+  if (!/\b(?:float|double)\b|^\s*#\s*include\s*"/m.test(job.prelude + job.source)) return undefined;
+  return { ...job, texts: job.texts.map((text) => FLOATS_AS_INTEGERS + text) };
+}
+
+function withBtfOf(typed: CompilerOutcome, outcome: CompilerOutcome): CompilerOutcome {
+  const result = outcome.result!;
+  if (typed.result?.text !== result.text) return outcome;
+  return { ...outcome, result: { ...result, btf: typed.result.btf } };
 }
 
 function finish(job: CompileJob, headers: KernelHeaders, outcome: CompilerOutcome): CompiledProgram {

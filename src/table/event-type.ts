@@ -87,9 +87,13 @@ export class EventDecoder<T> implements BatchDecoder<T> {
     );
   }
 
-  /** A scalar stands for what a pointer to it points at: as many of them as the record holds. */
+  /**
+   * A scalar stands for what a pointer to it points at: as many of them as the record holds. A perf buffer does not tell
+   * one byte from four: that is text where it is `char`, and else one value.
+   */
   #scalar(layout: Layout, size: number): Layout {
-    if (size < 2 * layout.size) return layout;
+    const isText = layout.kind === 'int' && layout.char === true;
+    if (size < 2 * layout.size || (size === this.#table.recordSize(layout.size) && !isText)) return layout;
     const length = Math.floor(size / layout.size);
     return { kind: 'array', element: layout, length, size: length * layout.size } satisfies ArrayLayout;
   }

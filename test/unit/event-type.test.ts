@@ -57,6 +57,13 @@ describe('the type of an event', () => {
     expect(reader([u32]).read(ONE_TWO.subarray(0, 4), undefined)).toBe(1);
   });
 
+  it('is one scalar where a perf buffer rounded it up, unless it is text', () => {
+    const bool: Layout = { kind: 'bool', size: 1, name: 'bool' };
+    expect(reader([bool], perfRecordSize).read(Uint8Array.of(1, 0, 0, 0), undefined)).toBe(true);
+    expect(reader([char], perfRecordSize).read(Buffer.from('abc\0'), undefined)).toBe('abc');
+    expect(reader([u32], perfRecordSize).read(ONE_TWO_THREE, undefined)).toEqual([1, 2, 3]);
+  });
+
   it('is unknown where the program tells none', () => {
     expect(() => reader([]).read(ONE_TWO, undefined)).toThrow(
       expect.objectContaining({ code: 'ERR_BCC_EVENT_UNKNOWN' }),
