@@ -265,6 +265,21 @@ const MAP_HINTS: Readonly<Record<string, string>> = {
   'Operation not permitted': 'run as root, or give the process CAP_BPF (CAP_SYS_ADMIN before Linux 5.8)',
 };
 
+/** What BCC's tables have in C (bcc/helpers.h). */
+const TABLE_METHODS = (
+  'lookup lookup_or_init lookup_or_try_init update insert delete increment atomic_increment call get_stackid ' +
+  'perf_submit perf_submit_skb perf_read perf_counter_value ringbuf_output ringbuf_reserve ringbuf_submit ' +
+  'ringbuf_discard ringbuf_query push pop peek redirect_map check_current_task get_local_storage sk_storage_get ' +
+  'sk_storage_delete inode_storage_get inode_storage_delete task_storage_get task_storage_delete sock_hash_update ' +
+  'msg_redirect_hash sk_redirect_hash'
+).split(' ');
+
+function tableMethodHint(name: string): string | undefined {
+  if (name === 'ringbuf_query') return 'libbcc has ringbuf_query since 0.28: install a newer one, or do without';
+  if (!TABLE_METHODS.includes(name)) return didYouMean(name, TABLE_METHODS);
+  return `tables of another kind have ${name}: see the macro that defines the table`;
+}
+
 /** In the order of trust: what names a cause first, what merely reports a symptom last. */
 const EXPLANATIONS: readonly Explanation[] = [
   {
@@ -304,6 +319,10 @@ const EXPLANATIONS: readonly Explanation[] = [
   {
     pattern: /cannot call non-static helper function/,
     hint: () => 'declare the called function static inline: libbcc makes every other function a program of its own',
+  },
+  {
+    pattern: /no member named '(\w+)' in 'struct \w+_table_t'/,
+    hint: ([, name]) => tableMethodHint(name!),
   },
   {
     pattern: /could not open bpf map: (\S+), error: (.*)/,

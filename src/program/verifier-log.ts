@@ -458,7 +458,7 @@ const EXPLANATIONS: readonly Explanation[] = [
     message: () =>
       'it jumps or runs on to where there is no code: it calls a function that does not exist, or that was not inlined',
     hint: () =>
-      "look at the compiler's warnings for an implicit declaration; declare functions of your own static inline",
+      'declare functions of your own static inline; bpf_usdt_readarg works only in functions that a context in usdtContexts enables',
   },
   {
     pattern:

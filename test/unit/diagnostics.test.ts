@@ -25,7 +25,10 @@ const EXPECTED: Record<string, { code?: string; message: RegExp; hint?: RegExp }
   'signed-division': { code: 'ERR_BCC_SIGNED_DIVISION', message: /divides signed/, hint: /unsigned/ },
   'six-arguments': { code: 'ERR_BCC_ARGUMENTS', message: /hello .*more than five arguments/, hint: /struct/ },
   'table-in-macro': { message: /line 5, column 8: cannot use map function/, hint: /static inline/ },
-  'table-method': { message: /line 4, column 12: no member named 'incrementt'.*\(and 1 more error\)/ },
+  'table-method': {
+    message: /line 4, column 12: no member named 'incrementt'.*\(and 1 more error\)/,
+    hint: /did you mean increment\?/,
+  },
   // libbcc puts two structs before the text: the compiler's lines are 14 and 27.
   'tracepoint-field': { message: /line 4, column 17: no member named 'next_pidd'.*\(and 1 more error\)/ },
   'too-few-arguments': { message: /line 3, column 78: too few arguments/ },
@@ -49,6 +52,17 @@ describe('a compilation that failed', () => {
     expect(failure.code).toBe(code ?? 'ERR_BCC_COMPILE');
     if (hint) expect(failure.hint).toMatch(hint);
     expect(failure.diagnostics.some(({ severity }) => severity.endsWith('error'))).toBe(true);
+  });
+
+  it('tells which libbcc has a table method, and that tables of other kinds have it', () => {
+    const hint = (method: string) =>
+      explainCompileFailure(
+        `/virtual/main.c:3:10: error: no member named '${method}' in 'struct events_table_t'\n1 error generated.`,
+        NO_EXIT,
+        { text: '' },
+      ).hint;
+    expect(hint('ringbuf_query')).toMatch(/since 0\.28/);
+    expect(hint('perf_submit')).toMatch(/of another kind/);
   });
 
   it('shows the line and points at the column', () => {
