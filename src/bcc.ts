@@ -49,7 +49,7 @@ import {
 } from './attach/uprobe';
 import { planUsdt } from './attach/usdt';
 import { BPFAttachType, BPFProgType, Debug, XDPAction, XDPFlags } from './constants';
-import { AttachError, BCCError, ClosedError, didYouMean } from './errors';
+import { AttachError, BCCError, ClosedError, didYouMean, requireText } from './errors';
 import { PerfManager } from './events/perf-manager';
 import { RingManager } from './events/ring-manager';
 import {
@@ -326,6 +326,7 @@ export class BCC implements Disposable {
 
   #spec(name: string): MapSpec {
     this.#requireOpen();
+    requireText(name, 'the name of a table');
     const spec = this.#module.maps.specs.get(name);
     if (spec) return spec;
     const names = Object.keys(this.tables);

@@ -1,4 +1,4 @@
-import { getSystemErrorName, types } from 'node:util';
+import { getSystemErrorName, inspect, types } from 'node:util';
 
 /** What every {@link BCCError} may carry besides its message. */
 export interface BCCErrorOptions {
@@ -122,6 +122,11 @@ const CAPABILITY_HINT =
 /** The hint for a refusal by privilege (EPERM, EACCES); undefined for every other errno. */
 export function privilegeHint(errno: number | undefined): string | undefined {
   return (errno === 1 || errno === 13) && process.geteuid?.() !== 0 ? CAPABILITY_HINT : undefined;
+}
+
+/** @throws TypeError that names the argument, where it is no text. */
+export function requireText(value: unknown, what: string): asserts value is string {
+  if (typeof value !== 'string') throw new TypeError(`${what} must be a string, not ${inspect(value)}`);
 }
 
 /** The shape of what the addons throw: a plain Error with the number of the failed call. */

@@ -218,7 +218,7 @@ function isRunning(pid: number): boolean {
  * an address, a frame with a build id is looked up among the modules added with `BCC.addModule`.
  */
 export function sym(address: bigint | number | BuildIdFrame, pid: number, options: UserSymbolTextOptions = {}): string {
-  if (typeof address === 'object') {
+  if (typeof address === 'object' && address !== null) {
     if ('ip' in address) return sym(address.ip, pid, options);
     const unknown = { name: undefined, offset: address.offset, module: undefined };
     return symbolText(buildSymbols.resolve(address.buildId, address.offset, options) ?? unknown, options);

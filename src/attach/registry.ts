@@ -1,4 +1,4 @@
-import { AttachError, didYouMean } from '../errors';
+import { AttachError, didYouMean, requireText } from '../errors';
 import { withShortGracePeriods } from '../kernel/grace-periods';
 import { releaseAll } from '../release';
 import type { Link } from './link';
@@ -62,6 +62,7 @@ export class LinkRegistry {
       nameOf = (name) => name,
     }: { fnName?: string | undefined; nameOf?(name: string, kind: string): string } = {},
   ): void {
+    requireText(wanted, `the name of a ${kinds[0]}`);
     const attached = this.#attached(kinds);
     let found = false;
     for (const { link, label, names, leave } of [...attached]) {

@@ -1,5 +1,5 @@
 import { BPFProgType, PerfType } from '../constants';
-import { AttachError, didYouMean, isNativeError } from '../errors';
+import { AttachError, didYouMean, isNativeError, requireText } from '../errors';
 import { perfEventAttr } from '../kernel/perf-attr';
 import { namePattern } from '../kernel/probe-functions';
 import { listTracepoints, tracefsRoot, tracepointId, tracepointExists as tracepointIsThere } from '../kernel/tracefs';
@@ -50,6 +50,8 @@ export function getTracepoints(tpRe: string | RegExp): string[] {
 
 /** Whether the kernel has that tracepoint; throws ERR_BCC_NO_TRACEFS where that cannot be told. */
 export function tracepointExists(category: string, event: string): boolean {
+  requireText(category, 'category');
+  requireText(event, 'event');
   return tracepointIsThere(category, event);
 }
 

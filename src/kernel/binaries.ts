@@ -1,6 +1,6 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import * as path from 'node:path';
-import { BCCError } from '../errors';
+import { BCCError, requireText } from '../errors';
 import { runtime } from '../native';
 import { pathInProcess, requireProcess } from './processes';
 
@@ -29,12 +29,14 @@ export function resolveBinary(name: string, pid = -1, preferred: 'library' | 'ex
 
 /** The path of lib<libname>.so: as the process has it mapped if a pid is given, else as the loader would find it. */
 export function findLibrary(libname: string, pid = -1): string | null {
+  requireText(libname, 'libname');
   if (pid !== -1) requireProcess(pid);
   return runtime().findLibrary(libname, pid === -1 ? 0 : pid) ?? null;
 }
 
 /** The path of an executable: as it is where it holds a slash, else of the first in PATH; null where there is none. */
 export function findExe(binPath: string, pid = -1): string | null {
+  requireText(binPath, 'binPath');
   const isExecutable = (file: string) => {
     try {
       const reachable = pid === -1 ? file : pathInProcess(pid, path.resolve(file));

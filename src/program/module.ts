@@ -1,5 +1,5 @@
 import { BPFProgType } from '../constants';
-import { BCCError, ClosedError, didYouMean } from '../errors';
+import { BCCError, ClosedError, didYouMean, requireText } from '../errors';
 import type { NativeFd } from '../native';
 import { releaseAll } from '../release';
 import type { CompiledFunction, CompiledProgram } from './compiled';
@@ -53,6 +53,7 @@ export class ProgramModule {
 
   /** @throws BCCError `ERR_BCC_UNKNOWN_FUNCTION`, naming the nearest ones. */
   compiled(name: string): CompiledFunction {
+    requireText(name, 'the name of a function');
     const fn = this.#functions.get(name);
     if (fn) return fn;
     const names = this.functionNames;

@@ -122,6 +122,11 @@ export class PerfEventArrayTable<T = Untyped> extends Table {
    * @throws BCCError `ERR_BCC_PERF_EVENT` where this machine has no such counter
    */
   openPerfEvent(typ: number, config: number | bigint, pid = -1): void {
+    if (!Number.isInteger(typ)) throw new TypeError(`typ must be a value of PerfType, not ${inspect(typ)}`);
+    if (typeof config !== 'bigint' && !Number.isSafeInteger(config)) {
+      throw new TypeError(`config must be an integer, not ${inspect(config)}`);
+    }
+    if (!Number.isInteger(pid)) throw new TypeError(`pid must be an integer, not ${inspect(pid)}`);
     this.closePerfEvent();
     const attributes = perfEventAttr({ type: typ, config });
     const key = Buffer.alloc(4);
