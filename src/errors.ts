@@ -147,7 +147,7 @@ export function nearest(wanted: string, names: Iterable<string>, limit = 3): str
   for (const name of names) {
     const contains = name.includes(wanted);
     if (!contains && (Math.abs(name.length - wanted.length) > bound || !sharesLetters(wanted, name, bound))) continue;
-    const distance = contains ? bound : editDistance(wanted, name, bound);
+    const distance = contains ? Math.min(bound, name.length - wanted.length) : editDistance(wanted, name, bound);
     if (distance <= bound) scored.push([distance, name]);
   }
   return scored

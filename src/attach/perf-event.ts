@@ -11,7 +11,7 @@ import { openProgramEvent } from './tracing-event';
  * Sampling by perf events, Linux 4.9 and newer: the program runs at every so many events, or so many times a second.
  *
  * Codes of errors:
- * ERR_BCC_NO_SUCH_PROCESS          the pid has gone
+ * ERR_BCC_PROCESS                  the pid has gone
  * ERR_BCC_NO_SUCH_CPU              that CPU is not online
  * ERR_BCC_PERF_EVENT_UNSUPPORTED   this machine cannot count that event (hardware counters in most virtual machines)
  */
@@ -130,7 +130,7 @@ function meaningsFor(pid: number, cpu: number): Meanings {
     hint: 'this machine does not count that event (virtual machines seldom have hardware counters): try SOFTWARE CPU_CLOCK',
   };
   return {
-    [ESRCH]: { code: 'ERR_BCC_NO_SUCH_PROCESS', hint: `the process ${pid} has gone` },
+    [ESRCH]: { code: 'ERR_BCC_PROCESS', hint: `the process ${pid} has gone` },
     [ENODEV]: { code: 'ERR_BCC_NO_SUCH_CPU', hint: `CPU ${cpu} is not online: see /sys/devices/system/cpu/online` },
     [ENOENT]: unsupported,
     [EOPNOTSUPP]: unsupported,

@@ -187,12 +187,12 @@ KRETFUNC_PROBE(ksys_sync) { u32 pid = bpf_get_current_pid_tgid() >> 32; runs.inc
       int64: 'number',
       text: `
 BPF_HASH(opened, u32, u64);
-MODULE_KFUNC_PROBE(overlay, ovl_open, struct inode *inode, struct file *file) {
+MODULE_KFUNC_PROBE(overlay, ovl_open, void *inode, void *file) {
   u32 pid = bpf_get_current_pid_tgid() >> 32;
   opened.increment(pid);
   return 0;
 }
-MODULE_KRETFUNC_PROBE(overlay, ovl_open, struct inode *inode, struct file *file, int ret) {
+MODULE_KRETFUNC_PROBE(overlay, ovl_open, void *inode, void *file, int ret) {
   u32 pid = bpf_get_current_pid_tgid() >> 32;
   if (ret == 0) opened.increment(pid);
   return 0;

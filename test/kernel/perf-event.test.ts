@@ -186,7 +186,7 @@ describeIf('runtime', 'perf events', () => {
     const attach = (event: object, program = counter.program) => {
       return () => attachPerfEvent(program, { ...CPU_CLOCK, sampleFreq: 99, ...event });
     };
-    expect(attach({ pid: 0x3ffff0 })).toThrow(expect.objectContaining({ code: 'ERR_BCC_NO_SUCH_PROCESS', errno: 3 }));
+    expect(attach({ pid: 0x3ffff0 })).toThrow(expect.objectContaining({ code: 'ERR_BCC_PROCESS', errno: 3 }));
     expect(attach({ cpu: 4000 })).toThrow(expect.objectContaining({ name: 'AttachError' }));
     expect(attach({}, other.program)).toThrow(expect.objectContaining({ code: 'ERR_BCC_PROGRAM_TYPE' }));
     counter.close();

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import { BCCError, CompileError, LoadError } from '../../src';
+import { didYouMean, nearest } from '../../src/errors';
 
 describe('an error that is printed', () => {
   test('shows its message, its code and its errno, and nothing twice', () => {
@@ -23,5 +24,15 @@ describe('an error that is printed', () => {
       [],
       undefined,
     ]);
+  });
+});
+
+describe('a name that does not exist', () => {
+  test('brings the nearest ones to mind, those that only lack its end included', () => {
+    const names = ['sys_enter_tkill', 'sys_enter_kill', 'sys_enter_brk'];
+    expect(nearest('sys_enter_kil', names)[0]).toBe('sys_enter_kill');
+    expect(nearest('kill', names)).toEqual(['sys_enter_kill', 'sys_enter_tkill']);
+    expect(didYouMean('vfs_reed', ['vfs_read', 'vfs_write', 'do_exit'])).toBe('did you mean vfs_read?');
+    expect(didYouMean('nothing_alike', names)).toBeUndefined();
   });
 });

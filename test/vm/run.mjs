@@ -48,6 +48,7 @@ const TESTS = [
   'table-array',
   'table-kinds',
   'table-storage',
+  'bad-input',
   'cgroup',
 ].map((name) => `test/kernel/${name}.test.ts`);
 const tests = separator < 0 ? TESTS : process.argv.slice(separator + 1);
