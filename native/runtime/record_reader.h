@@ -228,6 +228,10 @@ class RecordReader : public Napi::ObjectWrap<RecordReader<Ring>>, public WakeUpW
   void Close(const Napi::CallbackInfo&) {
     rings_.clear();
     epoll_.Reset();
+    // Not left to the finalizer, which waits for the event loop: where that does not turn, every buffer would stay.
+    report_ = {};
+    report_holder_.Reset();
+    out_.Reset();
   }
 
   Napi::Value PollFd(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), epoll_.get()); }

@@ -1,4 +1,6 @@
 import { text } from 'node:stream/consumers';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
 import type { EventStream } from '../../src/events/event-stream';
 import { Loss } from '../../src/events/loss';
@@ -335,6 +337,19 @@ describe('a stream', () => {
     program.run(3);
     const lines = await text(table.events().readable.take(1).pipe(ndjsonWriter()));
     expect(JSON.parse(lines)).toMatchObject({ pid: 0, seq: { $bigint: expect.any(String) } });
+  });
+
+  it('gives its memory back when it is closed, although the event loop does not turn', () => {
+    open();
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const held = () => {
+      collect();
+      return process.memoryUsage().arrayBuffers / 2 ** 20;
+    };
+    const before = held();
+    for (let i = 0; i < 200; i++) table.events().close();
+    expect(held() - before).toBeLessThan(5);
   });
 
   it('uses no processor time while nothing comes', async () => {
