@@ -9,6 +9,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { BCC, PerfSWConfig, PerfType, SymbolCache } from '../../lib/index.js';
 
 const { rounds, cache, every = 50 } = JSON.parse(process.argv[2]);
@@ -36,7 +37,7 @@ int ${OURS}tp(struct pt_regs *ctx) {
   return 0;
 }
 int ${OURS}up(struct pt_regs *ctx) {
-  int zero = 0, id = ${OURS}stacks.get_stackid(ctx, BPF_F_USER_STACK);
+  int zero = 0, id = ${OURS}stacks.get_stackid(ctx, BPF_F_USER_STACK | BPF_F_REUSE_STACKID);
   u32 key = 1;
   ${OURS}stack.update(&zero, &id);
   ${OURS}counts.increment(key);
@@ -57,6 +58,14 @@ function kernelObjects() {
   const ids = new Set(programs.map(({ id }) => id));
   const links = bpftool('link').filter(({ prog_id: id }) => ids.has(id));
   return { programs: programs.length, maps: bpftool('map').filter(named).length, links: links.length };
+}
+
+/** The kernel frees a program, and with it its hold on maps, some time after its last descriptor is closed. */
+async function remainingObjects() {
+  for (const deadline = Date.now() + 20_000; ; await sleep(50)) {
+    const objects = kernelObjects();
+    if (objects.programs + objects.maps + objects.links === 0 || Date.now() > deadline) return objects;
+  }
 }
 
 /** Events that somebody made by name in tracefs and did not take away. */
@@ -136,7 +145,7 @@ for (let round = 1; round <= rounds; round++) {
   await read(b);
   b.close();
   if (round % every === 0 || round === rounds) {
-    samples.push({ round, descriptors: descriptors(), resident: resident(), ...kernelObjects() });
+    samples.push({ round, descriptors: descriptors(), resident: resident(), ...(await remainingObjects()) });
   }
 }
 console.log(JSON.stringify({ rounds, compiledBy, before, attached, samples, probeEvents: probeEvents() }));
