@@ -81,6 +81,7 @@ import {
   getSyscallPrefix,
 } from './kernel/probe-functions';
 import { type NativeFd, runtime } from './native';
+import { knownOptions } from './options';
 import {
   type CacheOption,
   type Obtained,
@@ -321,7 +322,7 @@ export class BCC implements Disposable {
     const lostIndex = this.program.lostTables.indexOf(name);
     const bound = this.#bind(this.#spec(name));
     if (lostIndex >= 0) bound.lost = () => this.table<number, bigint>(LOST_TABLE).sum(lostIndex);
-    return createTable(bound, options) as AnyTable<K, L>;
+    return createTable(bound, knownOptions('getTable', options, TABLE_OPTIONS)) as AnyTable<K, L>;
   }
 
   #spec(name: string): MapSpec {
@@ -350,11 +351,8 @@ export class BCC implements Disposable {
    * A function, loaded as `progType` (a value of {@link BPFProgType}).
    * @throws BCCError `ERR_BCC_UNKNOWN_FUNCTION`; LoadError with the verifier's log where the kernel refuses it.
    */
-  loadFunc(
-    funcName: string,
-    progType: ProgType,
-    { device, attachType }: { device?: string; attachType?: number } = {},
-  ): BPFFunction {
+  loadFunc(funcName: string, progType: ProgType, options: { device?: string; attachType?: number } = {}): BPFFunction {
+    const { device, attachType } = knownOptions('loadFunc', options, ['device', 'attachType']);
     if (!Number.isInteger(progType) || progType <= 0) {
       throw new TypeError(`progType must be a value of BPFProgType, not ${inspect(progType)}`);
     }
@@ -396,7 +394,7 @@ export class BCC implements Disposable {
     kind: KprobeKind,
     options: { event?: string; eventOff?: number; fnName?: string; eventRe?: string | RegExp; maxactive?: number },
   ): this {
-    const { event, eventOff = 0, eventRe, maxactive = 0 } = options;
+    const { event, eventOff = 0, eventRe, maxactive = 0 } = knownOptions(callOf(kind), options, KPROBE_OPTIONS);
     const fnName = requireName(options.fnName, 'fnName');
     if (isGiven(eventRe)) {
       this.#module.compiled(fnName);
@@ -420,13 +418,15 @@ export class BCC implements Disposable {
   }
 
   /** Detaches from a kernel function: all functions of the program, or `fnName` alone. */
-  detachKprobe({ event, fnName }: { event: string; fnName?: string }): this {
+  detachKprobe(options: { event: string; fnName?: string }): this {
+    const { event, fnName } = knownOptions('detachKprobe', options, KPROBE_OPTIONS);
     this.#registry.detach(['kprobe'], event, { fnName });
     return this;
   }
 
   /** As {@link detachKprobe}, from the function's return. */
-  detachKretprobe({ event, fnName }: { event: string; fnName?: string }): this {
+  detachKretprobe(options: { event: string; fnName?: string }): this {
+    const { event, fnName } = knownOptions('detachKretprobe', options, KPROBE_OPTIONS);
     this.#registry.detach(['kretprobe'], event, { fnName });
     return this;
   }
@@ -460,7 +460,8 @@ export class BCC implements Disposable {
     return this.#attachUprobe('uretprobe', options);
   }
 
-  #attachUprobe(kind: UprobeKind, { fnName, ...options }: UprobeOptions & { fnName?: string }): this {
+  #attachUprobe(kind: UprobeKind, given: UprobeOptions & { fnName?: string }): this {
+    const { fnName, ...options } = knownOptions(callOf(kind), given, UPROBE_OPTIONS);
     const name = requireName(fnName, 'fnName');
     this.#module.compiled(name);
     const plan = planUprobes(kind, options);
@@ -508,7 +509,8 @@ export class BCC implements Disposable {
   // tracepoints
 
   /** Runs a function at the tracepoint `tp` (`category:event`), or at all whose names begin as `tpRe` says. */
-  attachTracepoint({ tp, tpRe, fnName }: { tp?: string; tpRe?: string | RegExp; fnName?: string }): this {
+  attachTracepoint(options: { tp?: string; tpRe?: string | RegExp; fnName?: string }): this {
+    const { tp, tpRe, fnName } = knownOptions('attachTracepoint', options, ['tp', 'tpRe', 'fnName']);
     const fn = this.loadFunc(requireName(fnName, 'fnName'), BPFProgType.TRACEPOINT);
     if (!isGiven(tpRe)) {
       this.#registry.add(attachTracepoint(fn, requireName(tp, 'tp')));
@@ -537,7 +539,8 @@ export class BCC implements Disposable {
   }
 
   /** Runs a function at a raw tracepoint: the arguments as the kernel passes them (Linux 4.17). */
-  attachRawTracepoint({ tp, fnName }: { tp: string; fnName: string }): this {
+  attachRawTracepoint(options: { tp: string; fnName: string }): this {
+    const { tp, fnName } = knownOptions('attachRawTracepoint', options, ['tp', 'fnName']);
     const fn = this.loadFunc(requireName(fnName, 'fnName'), BPFProgType.RAW_TRACEPOINT);
     this.#registry.add(attachRawTracepoint(fn, requireName(tp, 'tp')));
     return this;
@@ -613,7 +616,8 @@ export class BCC implements Disposable {
   // Perf events
 
   /** Runs a function at every so many events of a counter: see {@link PerfEventOptions}. */
-  attachPerfEvent({ fnName, ...options }: PerfEventOptions & { fnName: string }): this {
+  attachPerfEvent(given: PerfEventOptions & { fnName: string }): this {
+    const { fnName, ...options } = knownOptions('attachPerfEvent', given, PERF_EVENT_OPTIONS);
     const fn = this.loadFunc(requireName(fnName, 'fnName'), BPFProgType.PERF_EVENT);
     const name = perfEventKey(options.evType, options.evConfig);
     this.#registry.add(attachPerfEvent(fn, options), { names: () => [name] });
@@ -621,7 +625,9 @@ export class BCC implements Disposable {
   }
 
   /** As {@link attachPerfEvent}, by a whole `perf_event_attr`: see {@link RawPerfEventOptions}. */
-  attachPerfEventRaw({ fnName, ...options }: RawPerfEventOptions & { fnName: string }): this {
+  attachPerfEventRaw(given: RawPerfEventOptions & { fnName: string }): this {
+    const names = ['attr', 'fnName', 'pid', 'cpu', 'groupFd'];
+    const { fnName, ...options } = knownOptions('attachPerfEventRaw', given, names);
     const fn = this.loadFunc(requireName(fnName, 'fnName'), BPFProgType.PERF_EVENT);
     const { type, config } = perfEventIdentity(options.attr);
     this.#registry.add(attachPerfEventRaw(fn, options), { names: () => [perfEventKey(type, config)] });
@@ -971,6 +977,16 @@ const OPTION_NAMES = new Set([
   'cache',
   'countLost',
 ]);
+
+const KPROBE_OPTIONS = ['event', 'eventOff', 'fnName', 'eventRe', 'maxactive'];
+const UPROBE_OPTIONS = ['name', 'sym', 'symRe', 'addr', 'fnName', 'pid', 'symOff'];
+const PERF_EVENT_OPTIONS = ['evType', 'evConfig', 'fnName', 'samplePeriod', 'sampleFreq', 'pid', 'cpu', 'groupFd'];
+const TABLE_OPTIONS = ['keyType', 'leafType', 'reducer'];
+
+/** `attachKretprobe` for 'kretprobe'. */
+function callOf(kind: KprobeKind | UprobeKind): string {
+  return `attach${kind[0]!.toUpperCase()}${kind.slice(1)}`;
+}
 
 function normalizeOptions(source: string | BCCOptions): BCCOptions {
   const options = typeof source === 'string' ? { text: source } : source;

@@ -7,6 +7,7 @@ import { ProcessSymbols } from './kernel/process-symbols';
 import { requireProcess } from './kernel/processes';
 import { type SymbolTable, symbolTable } from './kernel/symbol-table';
 import { runtime } from './native';
+import { knownOptions } from './options';
 
 /** What an address is. */
 export interface ResolvedSymbol {
@@ -34,6 +35,9 @@ export interface UserSymbolTextOptions extends SymbolTextOptions {
   /** C++ names as a person writes them; true where it is not given. */
   demangle?: boolean;
 }
+
+/** `demangle` changes nothing of the kernel's, and `sym` of a pid below 0 is `ksym`. */
+const SYMBOL_TEXT_OPTIONS = ['showModule', 'showOffset', 'demangle'];
 
 /** One frame of a stack that was recorded with build ids (`BPF_F_STACK_BUILD_ID`). */
 export type BuildIdFrame =
@@ -218,6 +222,7 @@ function isRunning(pid: number): boolean {
  * an address, a frame with a build id is looked up among the modules added with `BCC.addModule`.
  */
 export function sym(address: bigint | number | BuildIdFrame, pid: number, options: UserSymbolTextOptions = {}): string {
+  knownOptions('sym', options, SYMBOL_TEXT_OPTIONS);
   if (typeof address === 'object' && address !== null) {
     if ('ip' in address) return sym(address.ip, pid, options);
     const unknown = { name: undefined, offset: address.offset, module: undefined };
@@ -243,7 +248,8 @@ export function sym(address: bigint | number | BuildIdFrame, pid: number, option
  */
 export function ksym(address: bigint | number, options: SymbolTextOptions = {}): string {
   const wanted = typeof address === 'bigint' ? address : toAddress(address);
-  return kernelSymbols().textAt(wanted, options.showModule, options.showOffset) ?? '[unknown]';
+  const { showModule, showOffset } = knownOptions('ksym', options, SYMBOL_TEXT_OPTIONS);
+  return kernelSymbols().textAt(wanted, showModule, showOffset) ?? '[unknown]';
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { Layout } from '../layout/layout';
+import { knownOptions } from '../options';
 import type { Untyped } from './table';
 import { brief } from './table-error';
 
@@ -155,7 +156,10 @@ function sectionLayout(source: HistogramSource, options: HistogramOptions): Layo
   return options.bucketFn ? undefined : keyFields(source)[0].type;
 }
 
+const HISTOGRAM_OPTIONS = ['sectionHeader', 'sectionPrintFn', 'bucketFn', 'stripLeadingZero', 'bucketSortFn', 'output'];
+
 function collect(source: HistogramSource, slots: number, options: HistogramOptions): Section[] {
+  knownOptions('the histogram', options, HISTOGRAM_OPTIONS);
   if (!isSectioned(source.keyLayout)) {
     const counts = new Array<bigint>(slots).fill(0n);
     for (const [slot, leaf] of source.items()) counts[slotOf(source, slot, slots)] = countOf(source, leaf);

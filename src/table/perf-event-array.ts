@@ -8,6 +8,7 @@ import type { RecordSource, RecordStream, RecordStreamOptions, StreamRing } from
 import { onlineCpus } from '../kernel/cpus';
 import { perfEventAttr } from '../kernel/perf-attr';
 import { type NativeFd, type NativePerfReader, runtime } from '../native';
+import { knownOptions } from '../options';
 import { claimConsumer, isConsumed, openFailure, streamOn } from './event-consumer';
 import { type EventDecoder, EventReader, type EventTypeOptions } from './event-type';
 import type { TableSpec } from './spec';
@@ -84,7 +85,7 @@ export class PerfEventArrayTable<T = Untyped> extends Table {
    */
   openPerfBuffer(callback: PerfBufferCallback, options: PerfBufferOptions = {}): void {
     if (typeof callback !== 'function') throw new TypeError('openPerfBuffer takes a callback (cpu, data, size) => …');
-    const { lostCb } = options;
+    const { lostCb } = knownOptions('openPerfBuffer', options, ['pageCnt', 'lostCb', 'wakeupEvents']);
     const ringOptions = checkRingOptions(options);
     this.checkOpen();
     this.#events.prepare();

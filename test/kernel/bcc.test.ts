@@ -284,6 +284,36 @@ describe('compile errors', () => {
   });
 });
 
+describe('options of calls', () => {
+  it("are refused where they are unknown, Python's spellings among them, and the one that was meant is named", () => {
+    using b = new BCC('BPF_HISTOGRAM(dist); BPF_PERF_OUTPUT(events); int f(void *ctx) { return 0; }');
+    const calls: [() => unknown, RegExp][] = [
+      [
+        () => b.attachKprobe({ event: 'x', fn_name: 'f' } as never),
+        /^attachKprobe: .*'fn_name': did you mean fnName\?/,
+      ],
+      [() => b.detachKretprobe({ event: 'x', fn_name: 'f' } as never), /did you mean fnName\?/],
+      [() => b.attachUretprobe({ name: 'c', sym_re: 'x', fnName: 'f' } as never), /attachUretprobe: .*symRe/],
+      [() => b.attachTracepoint({ tp_re: 'x', fnName: 'f' } as never), /tpRe/],
+      [() => b.attachRawTracepoint({ tp, function: 'f' } as never), /unknown option 'function': .*fnName/],
+      [() => b.attachPerfEvent({ evType: 1, evConfig: 0, fnName: 'f', sample_freq: 9 } as never), /sampleFreq\?/],
+      [() => b.loadFunc('f', BCC.KPROBE, { attach_type: 1 } as never), /attachType\?/],
+      [() => b.getTable('dist', { leaf_type: 1 } as never), /leafType\?/],
+      [() => b.table('events').openPerfBuffer(() => {}, { page_cnt: 64 } as never), /did you mean pageCnt\?/],
+      [() => b.table('dist').printLog2Hist('x', { section_header: 'y' } as never), /sectionHeader\?/],
+      [() => BCC.ksym(1n, { show_module: true } as never), /showModule\?/],
+      [() => BCC.sym(1n, process.pid, { show_offset: true } as never), /showOffset\?/],
+      [() => b.attachKprobe('vfs_read' as never), /^attachKprobe takes an object of options \(event, .*not 'vfs_read'/],
+      [() => b.attachTracepoint(undefined as never), /^attachTracepoint takes an object of options/],
+    ];
+    for (const [call, message] of calls) {
+      expect(call).toThrow(TypeError);
+      expect(call).toThrow(message);
+    }
+    expect(b.links).toEqual([]);
+  });
+});
+
 describe('BCC.load', () => {
   it('leaves the event loop free while it compiles', async () => {
     let turns = 0;
