@@ -27,6 +27,7 @@ describe('the corpus', () => {
         expect(functions.length).toBeGreaterThan(0);
         for (const fnName of functions) {
           expect(b.loadFunc(fnName, BPFProgType[programType(fnName)]).fd).toBeGreaterThan(0);
+          expect(b.disassembleFunc(fnName)).not.toMatch(/unknown/);
         }
       } finally {
         b.close();

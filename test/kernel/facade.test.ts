@@ -22,6 +22,17 @@ int on_clock(struct bpf_perf_event_data *ctx) { return count(5); }
 int on_frame(struct __sk_buff *skb) { u64 k = 6; runs.increment(k); return -1; }
 int on_packet(struct xdp_md *ctx) { u64 k = 7; runs.increment(k); return XDP_PASS; }
 int on_filter(struct __sk_buff *skb) { u64 k = 8; runs.increment(k); return 0; }
+struct call { u64 times; int signal; };
+BPF_HASH(kills, u64, struct call);
+static inline int keep(u64 hook, int pid, int signal) {
+  u64 key = (u64)pid << 8 | hook;
+  struct call call = {}, *before = kills.lookup(&key);
+  call.times = before ? before->times + 1 : 1;
+  call.signal = signal;
+  kills.update(&key, &call);
+  return 0;
+}
+int syscall__on_kill(struct pt_regs *ctx, int pid, int sig) { return keep(9, pid, sig); }
 int on_device(struct bpf_cgroup_dev_ctx *ctx) { return ctx->minor != 9; }
 `;
 
@@ -51,6 +62,15 @@ describe('a BCC object attaches and detaches', () => {
       expect(() => b.detachKprobe({ event: event() })).toThrow(
         expect.objectContaining({ code: 'ERR_BCC_NOT_ATTACHED' }),
       );
+    });
+
+    it('with the arguments of a system call by their names', () => {
+      const event = b.getSyscallFnname('kill');
+      b.attachKprobe({ event, fnName: 'syscall__on_kill' });
+      callKill(2);
+      b.detachKprobe({ event });
+      callKill();
+      expect(b.table('kills').get(process.pid * 256 + 9)).toEqual({ times: 2, signal: 0 });
     });
 
     it('by a pattern, through one link where the kernel can, and leave one of the functions', () => {
@@ -157,6 +177,30 @@ describe('a BCC object attaches and detaches', () => {
     expect(fn.runTimeNs).toBeGreaterThan(0n);
     b.detachTracepoint({ tp: 'syscalls:sys_enter_sync' });
   });
+});
+
+itIf('kprobes', 'functions named for a system call are attached to it', () => {
+  using b = new BCC({
+    int64: 'number',
+    text: `
+BPF_HASH(calls, u32, u64);
+BPF_HASH(results, u32, long);
+int kprobe__sys_kill(struct pt_regs *ctx) {
+  u32 pid = bpf_get_current_pid_tgid() >> 32;
+  calls.increment(pid);
+  return 0;
+}
+int kretprobe__sys_kill(struct pt_regs *ctx) {
+  u32 pid = bpf_get_current_pid_tgid() >> 32;
+  long result = PT_REGS_RC(ctx);
+  results.update(&pid, &result);
+  return 0;
+}`,
+  });
+  expect(b.links.map(({ target }) => target)).toEqual(Array(2).fill(b.getSyscallFnname('kill')));
+  callKill(3);
+  expect(b.table('calls').get(process.pid)).toBe(3);
+  expect(b.table('results').get(process.pid)).toBe(0);
 });
 
 describeIf('kfunc', 'programs bound to their hook', () => {

@@ -134,6 +134,24 @@ describeIf('runtime', 'perf events', () => {
     counter.close();
   });
 
+  it('count only while the leader of their group does', () => {
+    const counter = new Counter(PERF_EVENT);
+    const cpu = onlineCpus()[0]!;
+    const counting = { type: PerfType.SOFTWARE, config: PerfSWConfig.CPU_CLOCK };
+    const leader = runtime().perfEventOpen(perfEventAttr({ ...counting, disabled: true }), -1, cpu, -1, 0);
+    const link = attachPerfEvent(counter.program, { ...CPU_CLOCK, samplePeriod: 100_000, cpu, groupFd: leader.fd });
+    expect(link.target).toBe(`CPU_CLOCK on CPU ${cpu}`);
+    const pause = performance.now() + 50;
+    spinUntil(() => performance.now() > pause);
+    expect(counter.all).toBe(0);
+    runtime().perfEventIoctl(leader.fd, 'enable', 0);
+    spinUntil(() => counter.all > 0);
+    expect(counter.all).toBeGreaterThan(0);
+    link.detach();
+    leader.close();
+    counter.close();
+  });
+
   it('take a structure of their own, as fields or as bytes', () => {
     const counter = new Counter(PERF_EVENT);
     const fields = { type: PerfType.SOFTWARE, config: PerfSWConfig.CPU_CLOCK, samplePeriod: 1_000_000 };
