@@ -9,6 +9,7 @@ const OPTIONS = /** @type {const} */ ({
   memory: { type: 'string' },
   cpus: { type: 'string' },
   headers: { type: 'boolean' },
+  'compile-on-host': { type: 'boolean' },
   timeout: { type: 'string' },
   env: { type: 'string', multiple: true },
   share: { type: 'string', multiple: true },
@@ -24,6 +25,7 @@ and ends with its exit status. The guest sees the host's files and may change th
 
   --kernel <version>   ${kernelNames.join(' or ')}
   --headers            have the kernel's headers in /lib/modules/<release>/build and source
+  --compile-on-host    compile BPF programs here, where it takes a twentieth of the time; as root only
   --memory <MiB>       the guest's memory (2048)
   --cpus <count>       the guest's processors (2)
   --timeout <seconds>  end the VM after that time, with exit status 124
@@ -95,6 +97,7 @@ export function parseArguments(argv, cwd = process.cwd()) {
       kernel: values.kernel,
       command,
       headers: values.headers ?? false,
+      compile: values['compile-on-host'] ?? false,
       memory: integer('memory', values.memory, SMALLEST_MEMORY),
       cpus: integer('cpus', values.cpus),
       timeout: integer('timeout', values.timeout),

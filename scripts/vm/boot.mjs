@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { exists } from './cache.mjs';
+import { CompileServer } from './compile-server.mjs';
 import { VmError } from './errors.mjs';
 import { getHeaders } from './headers.mjs';
 import { getInitramfs } from './initramfs.mjs';
@@ -43,6 +44,7 @@ export function accelerator(cpuinfo = readFileSync('/proc/cpuinfo', 'latin1')) {
  * @property {number} [memory] MiB, 2048 by default
  * @property {number} [cpus] 2 by default
  * @property {boolean} [headers] whether the kernel's headers are there; not by default
+ * @property {boolean} [compile] compile on the host what the guest wants compiled; the host must be root
  * @property {Record<string, string>} [env] environment variables, besides HOME, PATH, TERM, LANG and TSBCC_VM
  * @property {string[]} [shares] folders of the host that the guest may write to, at the same paths
  * @property {number} [timeout] seconds after which the VM is ended, boot included; none by default
@@ -58,12 +60,13 @@ export function accelerator(cpuinfo = readFileSync('/proc/cpuinfo', 'latin1')) {
  * @typedef {object} VmResult
  * @property {number} status the command's exit status (128 + signal where it was killed); 124 after a timeout
  * @property {boolean} timedOut
+ * @property {{ programs: number, milliseconds: number }} [compiled] what the host compiled
  * @property {number} bootSeconds from the start of QEMU to the start of the command
  * @property {number} seconds from the start of QEMU to its end
  */
 
 /** QEMU's arguments that do not depend on the command. */
-function qemuArguments({ kernel, initramfs, memory, cpus, headers, shares, jobFolder }) {
+function qemuArguments({ kernel, initramfs, memory, cpus, headers, shares, jobFolder, compile }) {
   const accel = accelerator();
   const append = [
     'console=ttyS0 quiet panic=-1',
@@ -76,7 +79,7 @@ function qemuArguments({ kernel, initramfs, memory, cpus, headers, shares, jobFo
     ...(accel === 'tcg' ? ['tsc=reliable'] : []),
     `tsbcc.job=${jobFolder}`,
   ];
-  const ports = ['out', 'err', 'status'];
+  const ports = { out: 3, err: 4, status: 5, ...(compile && { compiler: 7 }) };
   return [
     '-nodefaults -no-user-config -no-reboot -display none',
     // Without the fast string instructions the kernel and libc copy and clear memory by words: the emulator does those
@@ -105,10 +108,10 @@ function qemuArguments({ kernel, initramfs, memory, cpus, headers, shares, jobFo
           ]
         : []),
       ...['-device', 'virtio-serial-pci'],
-      // File descriptors 3, 4 and 5 are sockets to this process, 6 takes the console.
-      ...ports.flatMap((port, index) => [
+      // Each leads to a socket of this process, as does 6, which takes the console.
+      ...Object.entries(ports).flatMap(([port, fd], index) => [
         '-chardev',
-        `socket,id=${port},fd=${index + 3}`,
+        `socket,id=${port},fd=${fd}`,
         '-device',
         `virtserialport,nr=${index + 1},chardev=${port},name=${port}`,
       ]),
@@ -164,15 +167,20 @@ export async function runInVm(options) {
       image: join(kernel.folder, 'image'),
       folder: projectFolder,
       command: options.command,
-      env: { ...guestEnvironment(options.kernel), ...env },
+      env: {
+        ...guestEnvironment(options.kernel),
+        ...(options.compile && { TSBCC_COMPILER: join(projectFolder, 'scripts/vm/guest/compiler') }),
+        ...env,
+      },
       shares,
       headers: Boolean(headers),
       token,
     });
     await writeFile(join(jobFolder, 'job'), job);
-    const args = qemuArguments({ kernel, initramfs, memory, cpus, headers, shares, jobFolder });
+    const { compile } = options;
+    const args = qemuArguments({ kernel, initramfs, memory, cpus, headers, shares, jobFolder, compile });
     progress(`booting ${kernel.release} (${accelerator()})`);
-    return await runQemu(args, token, options);
+    return await runQemu(args, token, options, headers);
   } finally {
     await rm(jobFolder, { recursive: true, force: true });
   }
@@ -188,9 +196,10 @@ function guestEnvironment(kernel) {
  * @param {string[]} args
  * @param {string} token
  * @param {VmOptions} options
+ * @param {import('./headers.mjs').KernelHeaders} [headers]
  * @returns {Promise<VmResult>}
  */
-function runQemu(args, token, options) {
+function runQemu(args, token, options, headers) {
   const { stdout = process.stdout, stderr = process.stderr, progress = () => {}, signal } = options;
   const { timeout, bootTimeout = 180 } = options;
   return new Promise((resolve, reject) => {
@@ -199,9 +208,10 @@ function runQemu(args, token, options) {
     // A session of its own: Ctrl-C reaches this process, which then ends QEMU.
     const qemu = spawn('qemu-system-x86_64', args, {
       detached: true,
-      stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe'],
+      stdio: ['ignore', ...Array(options.compile ? 7 : 6).fill('pipe')],
     });
-    const [, said, complained, out, err, status, serial] = qemu.stdio;
+    const [, said, complained, out, err, status, serial, requests] = qemu.stdio;
+    const server = requests && new CompileServer(requests, headers);
     const tail = new Tail();
     const timers = [];
     let bootSeconds;
@@ -259,14 +269,16 @@ function runQemu(args, token, options) {
       failure = startError('qemu-system-x86_64', cause);
     });
     // A killed QEMU resets its sockets; that is how they are meant to end.
-    for (const stream of [out, err, status, serial]) stream.on('error', () => {});
+    for (const stream of [out, err, status, serial, requests]) stream?.on('error', () => {});
     qemu.on('close', () => {
       for (const timer of timers) clearTimeout(timer);
       signal?.removeEventListener('abort', abort);
+      server?.close();
       if (failure) reject(failure);
       else if (!outcome) reject(failed('the VM ended before the command did', tail.text));
       else if (outcome.error) reject(outcome.error);
-      else resolve({ ...outcome, bootSeconds: bootSeconds ?? seconds(), seconds: seconds() });
+      else
+        resolve({ ...outcome, compiled: server?.compiled, bootSeconds: bootSeconds ?? seconds(), seconds: seconds() });
     });
   });
 }

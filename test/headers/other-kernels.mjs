@@ -7,16 +7,7 @@
  * is also compiled with the kernel's header packages: both ways must give the same instructions, and so the same
  * offsets. A report in jest's form, vm-headers-KERNEL.json, is left for npm test.
  */
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
@@ -24,6 +15,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { requireSource } from '../../scripts/bundle.mjs';
 import { runInVm } from '../../scripts/vm/boot.mjs';
+import { joinHeaders } from '../../scripts/vm/compile-server.mjs';
 import { getHeaders } from '../../scripts/vm/headers.mjs';
 import { getKernel, kernelNames } from '../../scripts/vm/kernels.mjs';
 import { programType, readCorpus } from './corpus.mjs';
@@ -40,19 +32,6 @@ const { values, positionals } = parseArgs({
 const STRIDE = { all: 1, some: 7, none: Number.POSITIVE_INFINITY }[values.compare];
 if (STRIDE === undefined) throw new Error(`--compare wants all, some or none, not ${values.compare}`);
 const corpus = readCorpus(join(here, 'corpus'));
-
-/** Debian's two header packages as the one tree that libbcc is pointed at, made of links. */
-function joinHeaders({ build, source }, tree) {
-  for (const folder of ['include', 'arch/x86/include']) {
-    mkdirSync(join(tree, folder), { recursive: true });
-    for (const part of [source, build]) {
-      for (const name of readdirSync(join(part, folder))) {
-        if (!existsSync(join(tree, folder, name))) symlinkSync(join(part, folder, name), join(tree, folder, name));
-      }
-    }
-  }
-  return tree;
-}
 
 /** LINUX_VERSION_CODE, which the packages' release does not tell. */
 function versionCode({ build }) {
@@ -104,7 +83,7 @@ async function testKernel(name) {
   try {
     const kernel = await getKernel(name);
     const packages = STRIDE === Number.POSITIVE_INFINITY ? undefined : await getHeaders(kernel);
-    const tree = packages && joinHeaders(packages, join(folder, 'tree'));
+    const tree = packages && (await joinHeaders(packages, join(folder, 'tree')));
     const { release, btf: btfPath, config: configPath } = kernel;
     const context = { release, btfPath, configPath, ...(packages && { versionCode: versionCode(packages) }) };
     const index = [];

@@ -179,7 +179,7 @@ describe('headers from BTF', () => {
     mkdirSync(join(folder, 'own'));
     writeFileSync(join(folder, 'own', 'mine.h'), '#include "deeper.h"\nstruct inner { long mine; };\n');
     writeFileSync(join(folder, 'own', 'deeper.h'), 'extern int limit[TASK_COMM_LEN];\n');
-    const headers = resolveHeaders('btf', '#include "mine.h"\n', { ...context, cflags: ['-I', join(folder, 'own')] });
+    const headers = resolveHeaders('btf', '#include "mine.h"\n', { ...context, cflags: [`-I${join(folder, 'own')}`] });
     const header = readFileSync(join(headers.path, 'include/linux/kconfig.h'), 'utf8');
     expect(header).toContain('TASK_COMM_LEN');
     expect(header).not.toContain('struct inner {');

@@ -10,7 +10,7 @@ test('takes what follows the first -- as the command, word for word', () => {
 
 test('reads every option', () => {
   const { options, verbose, quiet } = parse(
-    ...['--kernel=6.12', '--headers', '--memory', '4096', '--cpus', '4', '--timeout', '60', '-v'],
+    ...['--kernel=6.12', '--headers', '--compile-on-host', '--memory', '4096', '--cpus', '4', '--timeout', '60', '-v'],
     ...['--env', 'A=1=2', '--env', 'B=', '--share', 'results', '--share', '/var/cache', '--', 'true'],
   );
   expect({ verbose, quiet }).toEqual({ verbose: true, quiet: false });
@@ -18,6 +18,7 @@ test('reads every option', () => {
     kernel: '6.12',
     command: ['true'],
     headers: true,
+    compile: true,
     memory: 4096,
     cpus: 4,
     timeout: 60,
@@ -28,7 +29,7 @@ test('reads every option', () => {
 
 test('leaves the defaults to the machine that boots', () => {
   const { options } = parse('--kernel', '6.1', '--', 'true');
-  expect(options).toMatchObject({ headers: false, env: {}, shares: [] });
+  expect(options).toMatchObject({ headers: false, compile: false, env: {}, shares: [] });
   expect(options.memory).toBeUndefined();
   expect(options.cpus).toBeUndefined();
   expect(options.timeout).toBeUndefined();
