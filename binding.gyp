@@ -28,7 +28,12 @@
     {
       "target_name": "compiler",
       "type": "executable",
-      "sources": ["native/compiler/kernel_symbols.cc", "native/compiler/main.cc", "native/compiler/module.cc"],
+      "sources": [
+        "native/compiler/kernel_symbols.cc",
+        "native/compiler/main.cc",
+        "native/compiler/map_record.cc",
+        "native/compiler/module.cc"
+      ],
       "cflags_cc": ["<!@(node scripts/pkg-config.mjs --cflags libbcc libbpf)"],
       "libraries": ["<!@(node scripts/pkg-config.mjs --libs libbcc libbpf)"]
     }

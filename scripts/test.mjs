@@ -162,6 +162,6 @@ if (args.length > 0) {
   jest('package', ['test/package', '--runInBand'], { asRoot: true });
   check('soak', process.execPath, ['scripts/soak.mjs', ...SOAK], { asRoot: true });
   runners('other releases of Node.js', 'node', ['scripts/node-matrix.mjs'], { asRoot: true });
-  runners('virtual machines', 'vm', ['test/vm/run.mjs', 'test/headers/other-kernels.mjs']);
+  runners('virtual machines', 'vm', ['test/vm/run.mjs', 'test/vm/ahead-of-time.mjs', 'test/headers/other-kernels.mjs']);
   summary();
 }

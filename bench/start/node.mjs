@@ -20,9 +20,10 @@ for (let i = 0; i < Number(times); i++) {
     process.ppid;
     b.ringBufferPoll(100);
   }
+  const first = performance.timeOrigin + performance.now();
   if (i + 1 === Number(times)) {
     const rss = Number(/VmRSS:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 1024;
-    console.log(JSON.stringify({ rss, attached: Math.min(...attached), by: b.compiledBy }));
+    console.log(JSON.stringify({ rss, first, attached: Math.min(...attached), by: b.compiledBy }));
   }
   b.close();
 }

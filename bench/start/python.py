@@ -1,5 +1,5 @@
 # One tracer's life in BCC's Python module: load, attach, read the first event, tell its memory.
-import json, os, re, sys
+import json, os, re, sys, time
 from bcc import BPF
 
 text = open(sys.argv[1]).read()
@@ -17,5 +17,6 @@ b["events"].open_ring_buffer(on_event)
 while not seen:
     os.getppid()
     b.ring_buffer_poll(100)
+first = time.time() * 1000
 rss = int(re.search(r"VmRSS:\s+(\d+)", open("/proc/self/status").read()).group(1)) / 1024
-print(json.dumps({"rss": rss}))
+print(json.dumps({"rss": rss, "first": first}))

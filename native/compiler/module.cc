@@ -5,6 +5,7 @@
 #include <linux/bpf.h>
 
 #include "common/unique_fd.h"
+#include "compiler/map_record.h"
 #include "compiler/stderr_silence.h"
 
 namespace tsbcc {
@@ -107,6 +108,9 @@ void Module::WriteTable(WireOutput& out, size_t id) const {
   const char* name = bpf_table_name(module, id);
   out.Text(name);
   out.Number(static_cast<uint32_t>(bpf_table_fd_id(module, id)));
+  const MapRecord& record = RecordOf(bpf_table_fd_id(module, id));
+  out.Number(static_cast<uint32_t>(record.inner_fd));
+  out.Text(record.pinned.c_str());
   out.Number(static_cast<uint32_t>(bpf_table_type_id(module, id)));
   out.Number(static_cast<uint32_t>(bpf_table_key_size_id(module, id)));
   out.Number(static_cast<uint32_t>(bpf_table_leaf_size_id(module, id)));

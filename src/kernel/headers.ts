@@ -29,6 +29,8 @@ export interface KernelHeaders {
   identity: string;
   /** Flags to compile with. */
   cflags: string[];
+  /** A hash of the kernel's BTF, '' where it cannot be had. */
+  btf(): string;
   /** One line for people. */
   describe(): string;
 }
@@ -49,6 +51,8 @@ export interface HeadersContext {
   /** The program's own flags: folders of its header files (`-I`), macros it defines (`-D`). */
   cflags?: readonly string[];
 }
+
+const RUNNING_BTF = '/sys/kernel/btf/vmlinux';
 
 const BTF_FLAGS = ['-Werror=implicit-function-declaration', '-Wno-macro-redefined', '-Wno-duplicate-decl-specifier'];
 
@@ -78,7 +82,7 @@ export function resolveHeaders(
     const found = installed(mode, release, running, context.btfPath !== undefined);
     if (found) return found;
   }
-  const btfPath = context.btfPath ?? (running ? '/sys/kernel/btf/vmlinux' : undefined);
+  const btfPath = context.btfPath ?? (running ? RUNNING_BTF : undefined);
   if (mode !== 'kernel' && btfPath !== undefined && (mode === 'btf' || modules.length > 0 || fs.existsSync(btfPath))) {
     return fromBtf();
   }
@@ -106,9 +110,19 @@ export function resolveHeaders(
       release,
       identity: made.identity,
       cflags: [...BTF_FLAGS],
+      btf: () => made.btf,
       describe: () =>
         `headers of ${release} from BTF (${btfPath}${modules.map((name) => `, ${name}`).join('')}), ${how}: ${made.path}; configuration from ${made.config}`,
     };
+  }
+}
+
+/** A hash of a kernel's BTF, by default the running one's; '' where it cannot be read. */
+export function btfHash(file = RUNNING_BTF): string {
+  try {
+    return sha256(fs.readFileSync(file));
+  } catch {
+    return '';
   }
 }
 
@@ -213,6 +227,7 @@ function plain(mode: KernelHeaders['mode'], tree: string, release: string, where
     release,
     identity,
     cflags: [],
+    btf: () => (release === os.release() ? btfHash() : ''),
     describe: () => `headers of ${release} from ${origin[mode]}: ${where}`,
   };
 }

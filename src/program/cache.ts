@@ -3,8 +3,9 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { BCCError } from '../errors';
-import { headersIdentity } from '../kernel/headers';
+import { btfHash, headersIdentity } from '../kernel/headers';
 import { includeFolders } from '../kernel/headers/flags';
+import { tracepointFormats } from '../kernel/headers/tree';
 import { runtime } from '../native';
 import { decodeProgram, encodeProgram, FORMAT_VERSION } from './codec';
 import { type CompileJob, type CompileRequest, compile, compileSync, prepareCompile } from './compile';
@@ -51,12 +52,12 @@ function homeFolder(): string {
   return home;
 }
 
-let compilerFiles: string[] | undefined;
+let libbcc: string[] | undefined;
 
 /** A change of the compiler shows in its files: the program, and the libbcc that it links. */
 function compilerIdentity(): string {
-  compilerFiles ??= [compilerFile(), ...libbccFiles()];
-  return compilerFiles
+  libbcc ??= libbccFiles();
+  return [compilerFile(), ...libbcc]
     .map((file) => {
       const stat = fs.statSync(file, { throwIfNoEntry: false });
       return stat ? `${file} ${stat.size} ${stat.mtimeMs}` : file;
@@ -91,6 +92,9 @@ function ownHeaders(text: string, folders: readonly string[], seen = new Map<str
   return seen;
 }
 
+/** Variables that libbcc and clang read, beside $BCC_KERNEL_SOURCE, which is the headers' own. */
+const ENVIRONMENT = ['ARCH', 'BCC_KERNEL_MODULES_SUFFIX', 'BCC_LINUX_VERSION_CODE', 'CPATH', 'C_INCLUDE_PATH'];
+
 function cacheKey({ request, texts }: CompileJob): string {
   const { cflags, device, allowRlimit, headers, kernel } = request;
   const folders = [...includeFolders(cflags), process.cwd()];
@@ -102,6 +106,8 @@ function cacheKey({ request, texts }: CompileJob): string {
     [...ownHeaders(`${included}\n${texts[0]}`, folders)],
     headersIdentity(headers, kernel),
     os.arch(),
+    ENVIRONMENT.map((name) => process.env[name] ?? null),
+    tracepointFormats(texts[0]!),
     device,
     allowRlimit,
     compilerIdentity(),
@@ -139,13 +145,22 @@ function readEntry(file: string): CompiledProgram | undefined {
   try {
     if (distrust(fs.fstatSync(fd)) !== undefined) return undefined;
     const program = decodeProgram(fs.readFileSync(fd));
-    const now = new Date();
-    fs.futimesSync(fd, now, now);
+    noteUse(fd);
     return program;
   } catch {
     return undefined;
   } finally {
     fs.closeSync(fd);
+  }
+}
+
+/** Entries used longest ago go first. */
+function noteUse(fd: number): void {
+  try {
+    const now = new Date();
+    fs.futimesSync(fd, now, now);
+  } catch {
+    // A read-only cache is never pruned either.
   }
 }
 
@@ -253,13 +268,15 @@ export function readProgramFile(file: string): CompiledProgram {
     });
   }
   const program = decodeProgram(bytes);
-  const { arch, kernelRelease } = program.origin;
+  const { arch, kernelRelease, btf } = program.origin;
   const fault =
     arch !== os.arch()
       ? `it is for the architecture ${arch}, and this machine's is ${os.arch()}`
       : kernelRelease !== os.release()
         ? `it is for the kernel ${kernelRelease}, and this one is ${os.release()}`
-        : undefined;
+        : btf !== '' && ![btf, ''].includes(btfHash())
+          ? `it is for another build of the kernel ${kernelRelease}, with other types`
+          : undefined;
   if (fault) {
     throw new BCCError('ERR_BCC_PROGRAM_KERNEL', `the program in ${file} cannot be used here: ${fault}`, {
       hint: 'compile it for this kernel, or give the C text besides ({ program, text }) so that this happens by itself',

@@ -20,7 +20,7 @@ const MAGIC = Buffer.from('TSBCCPRG', 'latin1');
 const HEADER = 48;
 
 /** Raised whenever the form or the meaning of a field changes: older files are then refused and compiled anew. */
-export const FORMAT_VERSION = 1;
+export const FORMAT_VERSION = 2;
 
 export function encodeProgram(program: CompiledProgram): Buffer {
   const blobs: Uint8Array[] = [];
@@ -138,7 +138,7 @@ const isProgram = shape({
   btf: bytes,
   events: list(shape({ table: text, btfTypeId: count })),
   lostTables: list(text),
-  origin: shape({ text, cflags: list(text), libbcc: text, kernelRelease: text, headers: text, arch: text }),
+  origin: shape({ text, cflags: list(text), libbcc: text, kernelRelease: text, btf: text, headers: text, arch: text }),
   warnings: text,
 });
 

@@ -248,10 +248,13 @@ function assemble(job: CompileJob, headers: KernelHeaders, made: CompilerResult,
     tables: made.tables
       .filter(({ fd, name }) => names.get(fd) === name)
       .map(
-        ({ fd: _, ...table }): CompiledTable => ({
+        ({ fd: _, innerFd, pinned, ...table }): CompiledTable => ({
           ...table,
           ...btfTypesOf(btf, table.name),
+          // What the text says, and what libbcc made of it where macros hide it.
           ...traits.get(table.name),
+          ...(names.has(innerFd) && { innerMap: names.get(innerFd) }),
+          ...(pinned !== '' && { pinned }),
         }),
       ),
     license: made.license,
@@ -264,6 +267,7 @@ function assemble(job: CompileJob, headers: KernelHeaders, made: CompilerResult,
       cflags: job.request.cflags,
       libbcc: made.libbcc,
       kernelRelease: headers.release,
+      btf: headers.btf(),
       headers: headers.describe(),
       arch: os.arch(),
     },

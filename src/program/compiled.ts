@@ -22,6 +22,8 @@ export interface CompiledProgram {
     libbcc: string;
     /** The running or chosen kernel's release. */
     kernelRelease: string;
+    /** A hash of that kernel's BTF: two builds may have one release. '' where it has none, or none was given. */
+    btf: string;
     /** Where its kernel types came from, in one line for people. */
     headers: string;
     arch: string;

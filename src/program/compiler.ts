@@ -38,6 +38,10 @@ export interface CompilerResult {
     name: string;
     /** The map's number in the compiler, as the instructions have it. */
     fd: number;
+    /** The fd of the template of a map of maps, -1 for none. */
+    innerFd: number;
+    /** Where the map is to be pinned, '' for nowhere. */
+    pinned: string;
     type: number;
     keySize: number;
     leafSize: number;

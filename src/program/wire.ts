@@ -68,6 +68,8 @@ export function decodeResult(bytes: Uint8Array): CompilerResult {
     tables: list(() => ({
       name: text(),
       fd: number(),
+      innerFd: number() | 0,
+      pinned: text(),
       type: number(),
       keySize: number(),
       leafSize: number(),

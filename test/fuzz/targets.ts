@@ -416,7 +416,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
         btf: new Uint8Array(4),
         events: [{ table: 't', btfTypeId: 1 }],
         lostTables: [],
-        origin: { text: 'x', cflags: [], libbcc: '0', kernelRelease: '6', headers: 'btf', arch: 'x64' },
+        origin: { text: 'x', cflags: [], libbcc: '0', kernelRelease: '6', btf: '', headers: 'btf', arch: 'x64' },
         warnings: '',
       });
       return {

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { BCC, CompileError } from 'tsbcc';
@@ -74,6 +74,25 @@ itIf('root', 'knows of a kernel without bpf_probe_read_kernel', () => {
   expect(helpers('ask')).toEqual([113]);
   expect(helpers('absent')).toEqual([4]);
 });
+
+itIf(
+  'root',
+  'tells the template of a map of maps and where a map is to be pinned, behind macros too, and pins nothing',
+  () => {
+    const text = `#define MAPS(name) BPF_HASH_OF_MAPS(name, u32, "inner", 8)
+    #define WHERE "/sys/fs/bpf/tsbcc-test-compiler"
+    BPF_ARRAY(inner, u32, 4);
+    MAPS(outer);
+    BPF_TABLE_PINNED("hash", u32, u32, kept, 8, WHERE);`;
+    const { tables } = BCC.compile({ text, cache: false });
+    expect(tables).toMatchObject([
+      { name: 'inner' },
+      { name: 'kept', pinned: '/sys/fs/bpf/tsbcc-test-compiler' },
+      { name: 'outer', innerMap: 'inner' },
+    ]);
+    expect(existsSync('/sys/fs/bpf/tsbcc-test-compiler')).toBe(false);
+  },
+);
 
 it('refuses a request that is cut short', () => {
   const whole = encodeRequest(request());

@@ -38,7 +38,15 @@ function sample(): CompiledProgram {
     btf: Uint8Array.of(0x9f, 0xeb, 1, 0),
     events: [{ table: 'counts', btfTypeId: 7 }],
     lostTables: [],
-    origin: { text: 'ü', cflags: ['-DX'], libbcc: '0.26.0', kernelRelease: '6.12', headers: 'btf:1', arch: 'x64' },
+    origin: {
+      text: 'ü',
+      cflags: ['-DX'],
+      libbcc: '0.26.0',
+      kernelRelease: '6.12',
+      btf: '',
+      headers: 'btf:1',
+      arch: 'x64',
+    },
     warnings: '',
   };
 }

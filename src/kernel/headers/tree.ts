@@ -102,6 +102,8 @@ export interface TreeRequest {
 export interface Tree {
   path: string;
   identity: string;
+  /** A hash of the kernel's BTF. */
+  btf: string;
   /** How it came about: 'cached', or what had to be made. */
   made: 'cached' | 'program' | 'kernel';
   config: string;
@@ -110,6 +112,7 @@ export interface Tree {
 interface Sources {
   key: string;
   btf: Buffer;
+  btfHash: string;
   modules: [name: string, blob: Buffer][];
   config: { path: string; bytes: Buffer } | undefined;
   own: [file: string, text: string][];
@@ -129,10 +132,11 @@ export function btfTree(request: TreeRequest): Tree {
     String(request.everything),
   );
   const dir = path.join(base, 'programs', key.slice(0, 32));
+  const tree = { path: dir, identity: `btf:${key}`, btf: sources.btfHash };
   const cached = readFolder(dir, key);
   if (cached) {
     touch(dir);
-    return { path: dir, identity: `btf:${key}`, made: 'cached', config: cached.facts.config ?? '' };
+    return { ...tree, made: 'cached', config: cached.facts.config ?? '' };
   }
 
   const kernelDir = path.join(base, 'kernel');
@@ -150,7 +154,7 @@ export function btfTree(request: TreeRequest): Tree {
   prune(path.dirname(dir), KEPT_PROGRAMS);
   const archFolder = request.arch === 'x64' ? 'arch/x86/include' : 'arch/arm64/include';
   writeFolder(dir, key, files, { config: kernel.facts.config ?? '' }, [archFolder]);
-  return { path: dir, identity: `btf:${key}`, made, config: kernel.facts.config ?? '' };
+  return { ...tree, made, config: kernel.facts.config ?? '' };
 }
 
 function readSources(request: TreeRequest): Sources {
@@ -171,17 +175,18 @@ function readSources(request: TreeRequest): Sources {
     file,
     fs.readFileSync(path.join(OWN_HEADERS, file), 'utf8'),
   ]);
+  const btfHash = sha256(btf);
   const key = sha256(
     headersGeneration(),
     request.release,
     request.arch,
     String(kernelVersionCode(request)),
-    btf,
+    btfHash,
     ...modules.flat(),
     config?.bytes ?? '',
     ...own.flat(),
   );
-  return { key, btf, modules, config, own };
+  return { key, btf, btfHash, modules, config, own };
 }
 
 /** Our own files that serve an architecture: `arch-<name>….h` are for one, the others for all. */
@@ -346,7 +351,7 @@ function* nearby(name: string): Generator<string> {
 }
 
 /** libbcc writes a struct for each tracepoint that is named, from its format: the types of its fields must be there. */
-function tracepointFormats(text: string): string[] {
+export function tracepointFormats(text: string): string[] {
   const names = new Set<string>();
   for (const match of text.matchAll(/\bTRACEPOINT_PROBE\s*\(\s*(\w+)\s*,\s*(\w+)\s*\)/g))
     names.add(`${match[1]}/${match[2]}`);
