@@ -21,7 +21,8 @@ export interface TcOptions {
   direction: TcDirection;
   /**
    * Of a filter on the clsact qdisc: lower runs first. Without priority, handle and `replace` the program runs before those
-   * that are there, by a tcx link where the kernel has them.
+   * that are there, by a tcx link where the kernel has them; the verdicts TC_ACT_STOLEN and TC_ACT_TRAP, which such a link
+   * takes for TC_ACT_UNSPEC, need the qdisc.
    */
   priority?: number;
   /** The filter's number within its priority; the kernel chooses where it is 0. */
