@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { Btf, type BtfKind } from '../../src/layout/btf';
+import { Btf, type BtfKind, FLOAT_TYPEDEFS } from '../../src/layout/btf';
 import { codecFor } from '../../src/layout/codec';
 import type { ArrayLayout, EnumLayout, StructLayout } from '../../src/layout/layout';
 import { itIf } from '../helpers';
@@ -181,6 +181,17 @@ describe('what other compilers and older ones make', () => {
     expect(() => btf.layout(5)).toThrow(broken(/decl_tag/));
   });
 
+  test('integers that stand for floating-point types are read as those', () => {
+    const b = new Builder();
+    b.int('unsigned int', 4);
+    b.add('typedef', FLOAT_TYPEDEFS.float, 1);
+    b.int('unsigned long long', 8);
+    b.add('typedef', FLOAT_TYPEDEFS.double, 3);
+    const btf = b.btf();
+    expect(btf.layout(2)).toEqual({ kind: 'float', size: 4, name: 'float' });
+    expect(btf.layout(4)).toEqual({ kind: 'float', size: 8, name: 'double' });
+  });
+
   test('split BTF goes on where its base ends', () => {
     const first = new Builder();
     first.int('int', 4, 1);
@@ -200,6 +211,10 @@ describe('what other compilers and older ones make', () => {
       ['based', 'int'],
     ]);
     expect([...split.types()].map(({ name }) => name)).toEqual(['int', 'module', 'unsigned int']);
+    expect([...split.ownTypes()].map(({ name }) => name)).toEqual(['module', 'unsigned int']);
+    expect([split.findOwn('int'), split.findOwn('module', 'struct'), split.findOwn('module', 'func')]).toEqual([
+      0, 2, 0,
+    ]);
   });
 });
 

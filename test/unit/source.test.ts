@@ -4,6 +4,7 @@ import {
   findTableTraits,
   generateAutoIncludes,
   LOST_TABLE,
+  newerMacros,
   programText,
   resolveExternTables,
 } from '../../src/program/source';
@@ -136,4 +137,10 @@ it('chooses includes by the words of a program', () => {
     '#include <linux/blkdev.h>\n#include <linux/netdevice.h>\n',
   );
   expect(generateAutoIncludes(['u64'])).toBe('');
+});
+
+it('brings macros that only newer versions of BCC have, where the program uses them', () => {
+  expect(newerMacros('KFUNC_PROBE(vfs_read) { return 0; }')).toBe('');
+  const macros = newerMacros('MODULE_KRETFUNC_PROBE(overlay, ovl_open) { return 0; }');
+  expect(macros).toMatch(/^#ifndef MODULE_KRETFUNC_PROBE\n#define MODULE_KRETFUNC_PROBE\(.*kretfunc__.*\n#endif\n$/);
 });
