@@ -177,6 +177,15 @@ export class EventStream<T> extends RecordStream<T> {
     }
   }
 
+  protected override takeAlone({ cpu }: StreamRing): IteratorYieldResult<T> | undefined {
+    if (this.#policy !== 'block' || this.#ordered || this.#queue.length > 0) return undefined;
+    const { source, words } = this.scratch;
+    this.#cpu = cpu;
+    const value = this.#decode(source, ENTRY_HEADER, words[1]!);
+    this.receivedCount++;
+    return { value, done: false };
+  }
+
   protected override exhausted(): void {
     const ordered = this.#ordered;
     if (!ordered || ordered.empty) return;
