@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const names = readdirSync(here)
-  .filter((file) => file.endsWith('.mjs') && file !== 'run.mjs')
+  .filter((file) => file.endsWith('.mjs') && !['run.mjs', 'report.mjs'].includes(file))
   .map((file) => file.slice(0, -4));
 const [name, ...options] = process.argv.slice(2);
 
