@@ -3,7 +3,7 @@
  * line adds them all up. Arguments are jest's, and then jest is all that runs.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { NO_REASON, newSkips } from './skips.mjs';
@@ -14,7 +14,7 @@ const bin = (name) => path.join(root, 'node_modules', '.bin', name);
 const isRoot = process.geteuid() === 0;
 
 /** The tests of whole programs, hooks and tables of every kind among them. */
-const FROM_CACHE = 'test/kernel/(bcc|facade|layouts|table-macros|events|uprobe-bcc|usdt-arguments)';
+const FROM_CACHE = 'test/kernel/(bcc|events|facade|javascript-stack|layouts|table-macros|uprobe-bcc|usdt-arguments)';
 
 /** A fiftieth of what scripts/soak.mjs does by default. */
 const SOAK = ['--rounds', '100', '--compiled', '5', '--llvm', '3', '--events', '2000000', '--perf-events', '100000'];
@@ -67,6 +67,19 @@ function addReport(part, file) {
       }
     }
   }
+}
+
+/** That the programs of the second run came from the cache: an entry's time is that of its last use. */
+function checkCacheUse(folder, filled) {
+  if (!existsSync(folder)) return;
+  const entries = readdirSync(folder).map((name) => statSync(path.join(folder, name)));
+  const compiled = entries.filter(({ birthtimeMs }) => birthtimeMs > filled).length;
+  const used = entries.filter(({ mtimeMs, birthtimeMs }) => mtimeMs > filled && birthtimeMs <= filled).length;
+  console.log(
+    `${used} programs came from the cache; ${compiled} have something in their text that differs at every run`,
+  );
+  if (used > 2 * compiled) total.passed++;
+  else fail('kernel tests', 'programs came from the cache');
 }
 
 /** Tests that load programs need root; sudo is used where it asks for nothing that cannot be answered. */
@@ -158,7 +171,9 @@ if (args.length > 0) {
   const env = { XDG_CACHE_HOME: path.join(root, 'build', 'test-cache') };
   rmSync(env.XDG_CACHE_HOME, { recursive: true, force: true });
   jest('kernel tests', ['test/kernel', '--runInBand'], { asRoot: true, env });
+  const filled = Date.now();
   jest('kernel tests, compiled programs from the cache', [FROM_CACHE, '--runInBand'], { asRoot: true, env });
+  checkCacheUse(path.join(env.XDG_CACHE_HOME, 'tsbcc', 'programs'), filled);
   jest('package', ['test/package', '--runInBand'], { asRoot: true });
   check('soak', process.execPath, ['scripts/soak.mjs', ...SOAK], { asRoot: true });
   runners('other releases of Node.js', 'node', ['scripts/node-matrix.mjs'], { asRoot: true });

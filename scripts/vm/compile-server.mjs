@@ -34,7 +34,10 @@ async function run(command, { input, stdio = ['pipe', 'pipe', 'pipe', 'pipe'], .
   child.stdin.end(input);
   const [[code], ...outputs] = await Promise.all([
     once(child, 'close'),
-    ...child.stdio.slice(1).map((one) => buffer(one)),
+    ...child.stdio
+      .slice(1)
+      .filter(Boolean)
+      .map((one) => buffer(one)),
   ]);
   return { code, outputs };
 }

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import * as path from 'node:path';
 import { BCC } from '../../src/bcc';
 import { BPFProgType } from '../../src/constants';
@@ -12,7 +12,10 @@ import { callKill, itIf, kernelHas, requireRoot } from '../helpers';
 
 requireRoot();
 
-const folder = kernelHas('bpffs') ? mkdtempSync('/sys/fs/bpf/tsbcc-test-') : undefined;
+// Of one name at every run: it stands in the program's text, which the cache knows it by.
+const folder = kernelHas('bpffs') ? '/sys/fs/bpf/tsbcc-test-macros' : undefined;
+if (folder) rmSync(folder, { recursive: true, force: true });
+if (folder) mkdirSync(folder);
 const pinned = folder && path.join(folder, 'kept');
 
 const TEXT = `
