@@ -48,8 +48,9 @@ import {
   uprobeLabel,
 } from './attach/uprobe';
 import { planUsdt } from './attach/usdt';
+import { privilegeHint } from './capabilities';
 import { BPFAttachType, BPFProgType, Debug, XDPAction, XDPFlags } from './constants';
-import { AttachError, BCCError, ClosedError, didYouMean, requireText } from './errors';
+import { AttachError, BCCError, ClosedError, didYouMean, isNativeError, requireText, UnsupportedError } from './errors';
 import { PerfManager } from './events/perf-manager';
 import { RingManager } from './events/ring-manager';
 import {
@@ -824,9 +825,23 @@ export class BCC implements Disposable {
     return 0;
   }
 
-  /** Counts every BPF program's runs (runCount, runTimeNs) until the result is disposed of (Linux 5.8). */
+  /**
+   * Counts every BPF program's runs (runCount, runTimeNs) until the result is disposed of (Linux 5.8, CAP_SYS_ADMIN).
+   * @throws UnsupportedError `ERR_BCC_STATS`
+   */
   static enableStats(): Disposable {
-    const stats: NativeFd = runtime().enableStats();
+    let stats: NativeFd;
+    try {
+      stats = runtime().enableStats();
+    } catch (cause) {
+      if (!isNativeError(cause)) throw cause;
+      throw new UnsupportedError(`the kernel keeps no statistics of programs for this process: ${cause.message}`, {
+        code: 'ERR_BCC_STATS',
+        errno: cause.errno,
+        cause,
+        hint: privilegeHint(cause.errno, 'CAP_SYS_ADMIN') ?? 'Linux 5.8 and newer have them',
+      });
+    }
     return { [Symbol.dispose]: () => stats.close() };
   }
 

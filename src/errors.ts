@@ -116,14 +116,6 @@ export function errnoText(errno: number): string {
   return getSystemErrorName(-errno);
 }
 
-const CAPABILITY_HINT =
-  'run as root, or give the process CAP_BPF and CAP_PERFMON (and CAP_NET_ADMIN for network hooks, CAP_SYS_ADMIN before Linux 5.8)';
-
-/** The hint for a refusal by privilege (EPERM, EACCES); undefined for every other errno. */
-export function privilegeHint(errno: number | undefined): string | undefined {
-  return (errno === 1 || errno === 13) && process.geteuid?.() !== 0 ? CAPABILITY_HINT : undefined;
-}
-
 /** @throws TypeError that names the argument, where it is no text. */
 export function requireText(value: unknown, what: string): asserts value is string {
   if (typeof value !== 'string') throw new TypeError(`${what} must be a string, not ${inspect(value)}`);

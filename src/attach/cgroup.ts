@@ -1,8 +1,9 @@
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { privilegeHint } from '../capabilities';
 import { BPFAttachType } from '../constants';
 import { AttachError } from '../errors';
 import { type NativeLinkInfo, runtime } from '../native';
-import { attachFailure, EBADF, EINVAL, ENOENT, type Meanings } from './failure';
+import { attachFailure, EBADF, EINVAL, ENOENT, EPERM, type Meanings } from './failure';
 import { KernelLink, LinkType } from './kernel-link';
 import { type AttachableProgram, OwnedLink } from './link';
 
@@ -216,8 +217,12 @@ const meanings: Meanings = {
     code: 'ERR_BCC_NOT_CGROUP2',
     hint: 'the descriptor is no cgroup v2 directory (cgroup v1 carries no programs): see mount -t cgroup2',
   },
-  [EINVAL]: {
+  [EPERM]: { needs: ['CAP_NET_ADMIN'] },
+  // Some kernels answer so where CAP_NET_ADMIN is missing.
+  [EINVAL]: () => ({
     code: 'ERR_BCC_ATTACH',
-    hint: 'the program must be loaded with the attach type it is attached with: loadFunc(name, type, { attachType })',
-  },
+    hint:
+      privilegeHint(EPERM, 'CAP_NET_ADMIN') ??
+      'the program must be loaded with the attach type it is attached with: loadFunc(name, type, { attachType })',
+  }),
 };

@@ -1,5 +1,6 @@
+import { type Capability, privilegeHint } from '../capabilities';
 import { BPFProgType } from '../constants';
-import { AttachError, errnoText, isNativeError, privilegeHint } from '../errors';
+import { AttachError, errnoText, isNativeError } from '../errors';
 import { runtime } from '../native';
 import type { AttachableProgram } from './link';
 
@@ -16,6 +17,8 @@ export interface FailureDetails {
   /** ERR_BCC_ATTACH where absent. */
   code?: string;
   hint?: string;
+  /** What the hook asks for besides, where it is not CAP_BPF and CAP_PERFMON. */
+  needs?: Capability[];
 }
 
 /** What one errno means at one hook. */
@@ -69,14 +72,16 @@ export function attachFailure(what: string, cause: unknown, meanings: Meanings =
     code: details?.code,
     errno,
     cause,
-    hint: privilegeHint(errno) ?? details?.hint,
+    hint: privilegeHint(errno, ...(details?.needs ?? [])) ?? details?.hint ?? FORBIDDEN[errno],
   });
 }
 
+const FORBIDDEN: Partial<Record<number, string>> = {
+  [EPERM]:
+    'the kernel forbids this even to root: look for lockdown (/sys/kernel/security/lockdown) or a security module',
+};
+
 const commonMeanings: Meanings = {
-  [EPERM]: {
-    hint: 'the kernel forbids this even to root: look for lockdown (/sys/kernel/security/lockdown) or a missing capability',
-  },
   [EEXIST]: {
     code: 'ERR_BCC_ALREADY_ATTACHED',
     hint: 'detach the function from this hook before attaching it again',

@@ -1,15 +1,16 @@
 import { readFileSync } from 'node:fs';
 import { BPFAttachType, BPFProgType } from '../constants';
-import { AttachError, didYouMean, errnoText, isNativeError, type NativeError } from '../errors';
+import { AttachError, type BCCError, didYouMean, errnoText, isNativeError, type NativeError } from '../errors';
 import { withShortGracePeriods } from '../kernel/grace-periods';
 import { kernelSymbols } from '../kernel/kallsyms';
 import { perfEventAttr } from '../kernel/perf-attr';
 import { reserveProbes } from '../kernel/probe-functions';
-import { availableFilterFunctions, findTracefs, hasProbeEvents } from '../kernel/tracefs';
+import { availableFilterFunctions, findTracefs, hasProbeEvents, tracefsRoot } from '../kernel/tracefs';
 import { type NativeFd, runtime } from '../native';
 import { releaseAll } from '../release';
 import {
   attachFailure,
+  EACCES,
   EADDRNOTAVAIL,
   EILSEQ,
   EINVAL,
@@ -250,9 +251,17 @@ function requireProbeEvents(program: AttachableProgram, place: Place): void {
   if (hasProbeEvents('kprobe')) return;
   const what = `cannot attach ${program.name} to ${textOf(place)}`;
   if (kprobePmu() || findTracefs() === undefined) {
-    throw new AttachError(`${what}: tracefs is not mounted, and this probe needs it`, {
+    try {
+      tracefsRoot();
+    } catch (cause) {
+      const { code, errno, hint, message } = cause as BCCError;
+      const reason = message.split('\n', 1)[0];
+      throw new AttachError(`${what}: it needs tracefs, and ${reason}`, { code, errno, hint, cause });
+    }
+    throw new AttachError(`${what}: this probe needs tracefs, and kprobe_events in it cannot be written`, {
       code: 'ERR_BCC_NO_TRACEFS',
-      hint: 'as root: mount -t tracefs tracefs /sys/kernel/tracing',
+      errno: EACCES,
+      hint: 'run as root: only the owner may write it',
     });
   }
   throw new AttachError(`${what}: this kernel has no kprobes`, {

@@ -1,6 +1,17 @@
 import { BPFAttachType, BPFProgType, XDPFlags } from '../constants';
 import { runtime } from '../native';
-import { attachFailure, E2BIG, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, type Meanings } from './failure';
+import {
+  attachFailure,
+  E2BIG,
+  EBUSY,
+  EEXIST,
+  EINVAL,
+  ENODEV,
+  ENOENT,
+  EOPNOTSUPP,
+  EPERM,
+  type Meanings,
+} from './failure';
 import { KernelLink, LinkType } from './kernel-link';
 import { type AttachableProgram, OwnedLink } from './link';
 import { interfaceIndex } from './network-interface';
@@ -38,7 +49,7 @@ export function attachRawSocket(program: AttachableProgram, dev: string): RawSoc
   try {
     socket = native.openRawSocket(dev);
   } catch (error) {
-    throw attachFailure(what, error);
+    throw attachFailure(what, error, { [EPERM]: { needs: ['CAP_NET_RAW'] } });
   }
   try {
     native.attachSocket(socket.fd, program.fd);
@@ -132,6 +143,7 @@ function xdpMeanings(dev: string): Meanings {
     hint: `another XDP program is on ${dev}: remove it (removeXdp; ip link set ${dev} xdp off) or leave UPDATE_IF_NOEXIST out`,
   };
   return {
+    [EPERM]: { needs: ['CAP_NET_ADMIN'] },
     [EBUSY]: busy,
     [EEXIST]: busy,
     [EOPNOTSUPP]: {

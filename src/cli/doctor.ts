@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import * as os from 'node:os';
 import { styleText } from 'node:util';
-import { privilegeHint } from '../errors';
+import { heldCapabilities, privilegeHint } from '../capabilities';
 import { type Features, features } from '../kernel/features';
 import { resolveHeaders } from '../kernel/headers';
 import { tracefsRoot } from '../kernel/tracefs';
@@ -44,24 +44,14 @@ function compilerFinding(): Finding {
   });
 }
 
-const CAPABILITIES = {
-  CAP_NET_ADMIN: 12,
-  CAP_SYS_ADMIN: 21,
-  CAP_SYS_RESOURCE: 24,
-  CAP_PERFMON: 38,
-  CAP_BPF: 39,
-} as const;
-
 function privilegeFinding(): Finding {
-  const mask = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'}`);
-  const has = (name: keyof typeof CAPABILITIES) => ((mask >> BigInt(CAPABILITIES[name])) & 1n) === 1n;
-  const held = (Object.keys(CAPABILITIES) as (keyof typeof CAPABILITIES)[]).filter(has);
-  const enough = has('CAP_SYS_ADMIN') || (has('CAP_BPF') && has('CAP_PERFMON'));
+  const held = heldCapabilities();
+  const enough = held.has('CAP_SYS_ADMIN') || (held.has('CAP_BPF') && held.has('CAP_PERFMON'));
   const who = process.geteuid?.() === 0 ? 'root' : `user ${process.geteuid?.()}`;
   return {
     name: 'privileges',
     state: enough ? 'ok' : 'missing',
-    what: `${who} with ${held.join(', ') || 'no capability that BPF needs'}`,
+    what: `${who} with ${[...held].join(', ') || 'no capability that BPF needs'}`,
     ...(!enough && { remedy: privilegeHint(1) ?? 'run as root: sudo -E' }),
   };
 }

@@ -1,7 +1,8 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 import * as path from 'node:path';
 import { StringDecoder } from 'node:string_decoder';
-import { BCCError, ClosedError, errnoText, privilegeHint } from '../errors';
+import { privilegeHint } from '../capabilities';
+import { BCCError, ClosedError, errnoText } from '../errors';
 import { tracefsRoot } from '../kernel/tracefs';
 import { type NativeFdWatcher, runtime } from '../native';
 

@@ -1,4 +1,4 @@
-import { accessSync, closeSync, constants, existsSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs';
+import { accessSync, closeSync, constants, openSync, readdirSync, readFileSync, statSync, writeSync } from 'node:fs';
 import * as path from 'node:path';
 import { BCCError } from '../errors';
 
@@ -45,7 +45,7 @@ export interface ProbeEventProfile {
 /** Where tracefs is mounted and readable, or undefined. */
 export function findTracefs(): string | undefined {
   for (const root of [...USUAL_PLACES, ...mountPoints('tracefs')]) {
-    if (existsSync(path.join(root, 'events'))) return root;
+    if (isThere(path.join(root, 'events'))) return root;
   }
   return undefined;
 }
@@ -58,7 +58,7 @@ export function tracefsRoot(): string {
   if (mounted !== undefined) {
     throw new BCCError('ERR_BCC_NO_TRACEFS', `tracefs at ${mounted} is closed to this user`, {
       errno: 13,
-      hint: 'run as root: only the owner may look into the tracing directory',
+      hint: 'run as root or with CAP_DAC_READ_SEARCH, or let a group in (mount -o remount,gid=GROUP,mode=0750 and chgrp)',
     });
   }
   throw new BCCError('ERR_BCC_NO_TRACEFS', 'tracefs is not mounted, so the tracepoints cannot be found', {
@@ -87,7 +87,7 @@ export function listTracepoints(root: string = tracefsRoot()): string[] {
 
 /** Whether the kernel has that tracepoint; throws where tracefs is not mounted. */
 export function tracepointExists(category: string, event: string): boolean {
-  return isName(category) && isName(event) && existsSync(path.join(tracefsRoot(), 'events', category, event, 'format'));
+  return isName(category) && isName(event) && isThere(path.join(tracefsRoot(), 'events', category, event, 'format'));
 }
 
 /** The number that perf_event_open takes, or undefined where there is no such tracepoint (or none that can be opened). */
@@ -218,6 +218,16 @@ function isName(text: string): boolean {
 function isWritable(file: string): boolean {
   try {
     accessSync(file, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** access(2), behind existsSync, asks for the real user's rights, without the capabilities that the process has. */
+function isThere(file: string): boolean {
+  try {
+    statSync(file);
     return true;
   } catch {
     return false;

@@ -1,3 +1,4 @@
+import { privilegeHint } from '../capabilities';
 import { type Diagnostic, didYouMean } from '../errors';
 import { listTracepoints } from '../kernel/tracefs';
 import { helperNames } from './helpers';
@@ -328,7 +329,9 @@ const EXPLANATIONS: readonly Explanation[] = [
     pattern: /could not open bpf map: (\S+), error: (.*)/,
     code: 'ERR_BCC_MAP',
     message: ([, name, reason]) => `the kernel refused the map ${name}: ${reason}`,
-    hint: ([, , reason]) => (Object.hasOwn(MAP_HINTS, reason!) ? MAP_HINTS[reason!] : undefined),
+    hint: ([, , reason]) =>
+      (reason === 'Operation not permitted' ? privilegeHint(1, 'CAP_BPF') : undefined) ??
+      (Object.hasOwn(MAP_HINTS, reason!) ? MAP_HINTS[reason!] : undefined),
   },
   {
     pattern: /LLVM ERROR: Cannot select: .*addrspacecast/,

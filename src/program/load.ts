@@ -1,4 +1,5 @@
-import { errnoText, LoadError, privilegeHint } from '../errors';
+import { privilegeHint } from '../capabilities';
+import { errnoText, LoadError } from '../errors';
 import { type NativeProgramAttributes, runtime } from '../native';
 import type { CompiledFunction, CompiledProgram } from './compiled';
 import { BPFFunction } from './function';

@@ -1,7 +1,8 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
+import { privilegeHint } from '../capabilities';
 import { BPFMapType } from '../constants';
-import { BCCError, errnoText, isNativeError, LoadError, privilegeHint, UnsupportedError } from '../errors';
+import { BCCError, errnoText, isNativeError, LoadError, UnsupportedError } from '../errors';
 import { Btf } from '../layout/btf';
 import { layoutFromDescription, layoutFromEventFields } from '../layout/description';
 import type { Layout } from '../layout/layout';
@@ -225,7 +226,11 @@ function mapError(spec: Omit<MapSpec, 'fd'>, error: unknown): unknown {
   const options = { errno: error.errno, cause: error };
   switch (error.errno) {
     case EPERM:
-      return new LoadError(what, { ...options, code: 'ERR_BCC_PRIVILEGE', hint: privilegeHint(1) ?? PRIVILEGE_HINT });
+      return new LoadError(what, {
+        ...options,
+        code: 'ERR_BCC_PRIVILEGE',
+        hint: privilegeHint(1, 'CAP_BPF') ?? PRIVILEGE_HINT,
+      });
     case EINVAL:
       if (spec.type === BPFMapType.RINGBUF) {
         return new LoadError(what, {

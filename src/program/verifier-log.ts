@@ -1,3 +1,4 @@
+import { type Capability, privilegeHint } from '../capabilities';
 import { helperName } from './helpers';
 
 /** What is known of a refused load. */
@@ -162,6 +163,15 @@ const PROGRAM_TYPES = [
   'a socket lookup program',
   'a syscall program',
 ];
+
+/** The kernel asks for CAP_NET_ADMIN where a program can change packets, for CAP_PERFMON where it can read the kernel's memory. */
+const NETWORK_TYPES = new Set([3, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 22, 23, 25, 30]);
+const SOCKET_FILTER = 1;
+
+function neededFor(progType: number | undefined): Capability[] {
+  if (progType === SOCKET_FILTER) return ['CAP_BPF'];
+  return ['CAP_BPF', progType !== undefined && NETWORK_TYPES.has(progType) ? 'CAP_NET_ADMIN' : 'CAP_PERFMON'];
+}
 
 const TRACING = 26;
 const LSM = 29;
@@ -472,7 +482,7 @@ const EXPLANATIONS: readonly Explanation[] = [
     pattern: /leaks addr|R\d+ pointer comparison prohibited/,
     code: 'ERR_BCC_LEAK',
     message: () => 'it would show an address of the kernel to an unprivileged process',
-    hint: () => 'run as root, or give the process CAP_PERFMON',
+    hint: () => privilegeHint(1, 'CAP_PERFMON') ?? 'run as root, or give the process CAP_PERFMON',
   },
   {
     pattern:
@@ -571,11 +581,10 @@ const BY_ERRNO: Readonly<Record<number, ErrnoExplanation>> = {
     code: 'ERR_BCC_PRIVILEGE',
     message: (context) => `this process may not load ${kindOf(context)}`,
     hint: ({ facts }) =>
-      process.geteuid?.() !== 0
-        ? 'run as root, or give the process CAP_BPF and CAP_PERFMON (CAP_NET_ADMIN for network programs, CAP_SYS_ADMIN before Linux 5.8)'
-        : facts.progType === TRACING || facts.progType === LSM
-          ? 'this kernel lets nobody load fentry, fexit or LSM programs: attach by kprobe or tracepoint instead'
-          : 'kernel lockdown (/sys/kernel/security/lockdown), a container without the capabilities, or a security module forbids it',
+      privilegeHint(1, ...neededFor(facts.progType)) ??
+      (facts.progType === TRACING || facts.progType === LSM
+        ? 'this kernel lets nobody load fentry, fexit or LSM programs: attach by kprobe or tracepoint instead'
+        : 'kernel lockdown (/sys/kernel/security/lockdown), a container without the capabilities, or a security module forbids it'),
   },
   2: {
     code: 'ERR_BCC_ATTACH_TARGET',

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
-import { BCCError, errnoText, isNativeError, privilegeHint } from '../errors';
+import { privilegeHint } from '../capabilities';
+import { BCCError, errnoText, isNativeError } from '../errors';
 import { BatchStream } from '../events/batch-stream';
 import { EventStream, type EventStreamOptions } from '../events/event-stream';
 import type { Loss } from '../events/loss';
@@ -240,7 +241,7 @@ export class PerfEventArrayTable<T = Untyped> extends Table {
         errno,
         cause: error,
         hint:
-          privilegeHint(errno) ??
+          privilegeHint(errno, 'CAP_PERFMON') ??
           (errno === ENOENT || errno === EOPNOTSUPP
             ? 'this machine has no such counter (virtual machines often have no hardware counters): take one of PerfSWConfig'
             : undefined),

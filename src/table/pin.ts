@@ -1,7 +1,8 @@
 import { readFileSync, statfsSync } from 'node:fs';
 import * as path from 'node:path';
 import { inspect } from 'node:util';
-import { BCCError, errnoText, isNativeError, privilegeHint, TableError } from '../errors';
+import { privilegeHint } from '../capabilities';
+import { BCCError, errnoText, isNativeError, TableError } from '../errors';
 import { type NativeFd, runtime } from '../native';
 import { descriptorOf, type HasFd } from './descriptor';
 import { type AnyTable, type OpenOptions, openTable } from './factory';

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
-import { type BCCError, errnoText, privilegeHint, TableError, UnsupportedError } from '../errors';
+import { privilegeHint } from '../capabilities';
+import { type BCCError, errnoText, TableError, UnsupportedError } from '../errors';
 
 /* The errors of table operations: which table, which element, what the kernel said and what can be done about it. */
 

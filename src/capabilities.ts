@@ -1,0 +1,39 @@
+import { readFileSync } from 'node:fs';
+
+/** The capabilities that BPF and its hooks ask for, by number (linux/capability.h). */
+export const CAPABILITIES = {
+  CAP_DAC_READ_SEARCH: 2,
+  CAP_NET_ADMIN: 12,
+  CAP_NET_RAW: 13,
+  CAP_SYS_ADMIN: 21,
+  CAP_SYS_RESOURCE: 24,
+  CAP_SYSLOG: 34,
+  CAP_PERFMON: 38,
+  CAP_BPF: 39,
+} as const;
+
+export type Capability = keyof typeof CAPABILITIES;
+
+/** Of {@link CAPABILITIES}, those that this process can use. */
+export function heldCapabilities(): Set<Capability> {
+  const status = readFileSync('/proc/self/status', 'utf8');
+  const mask = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`);
+  const names = Object.keys(CAPABILITIES) as Capability[];
+  return new Set(names.filter((name) => ((mask >> BigInt(CAPABILITIES[name])) & 1n) === 1n));
+}
+
+/** Before Linux 5.8 it was all there was, and the kernel still takes it for these. */
+const WITHIN_SYS_ADMIN = new Set<Capability>(['CAP_BPF', 'CAP_PERFMON', 'CAP_NET_ADMIN', 'CAP_SYSLOG']);
+
+/** The hint for a refusal by privilege (EPERM, EACCES): which of the needed capabilities is missing; undefined where none is. */
+export function privilegeHint(errno: number | undefined, ...needed: Capability[]): string | undefined {
+  if (errno !== 1 && errno !== 13) return undefined;
+  const held = heldCapabilities();
+  const wanted: Capability[] = needed.length > 0 ? needed : ['CAP_BPF', 'CAP_PERFMON'];
+  const missing = wanted.filter(
+    (name) => !held.has(name) && !(held.has('CAP_SYS_ADMIN') && WITHIN_SYS_ADMIN.has(name)),
+  );
+  if (missing.length === 0) return undefined;
+  const older = missing.some((name) => name === 'CAP_BPF' || name === 'CAP_PERFMON');
+  return `this process lacks ${missing.join(' and ')}${older ? ' (before Linux 5.8: CAP_SYS_ADMIN)' : ''}: run it as root, or grant that (setpriv --ambient-caps, a container's --cap-add)`;
+}
