@@ -58,8 +58,8 @@ function characterColumn(source: string | undefined, byteColumn: number): number
 const TRACEPOINT_FUNCTION = /\bTRACEPOINT_PROBE\s*\(|\btracepoint__\w+\s*\(/;
 
 /**
- * From the compiler's lines to the user's. Before each function of a tracepoint libbcc writes out the tracepoint's
- * struct, of which only the messages themselves tell how long it is: by the lines that they show.
+ * From the compiler's lines to the user's. Before a function of a tracepoint that takes its struct libbcc writes that
+ * struct out, of which only the messages themselves tell how long it is: by the lines that they show.
  */
 class Places {
   readonly #program: ProgramText;
@@ -77,9 +77,9 @@ class Places {
       if (TRACEPOINT_FUNCTION.test(line)) structs++;
       this.#structs.push(structs);
     }
-    for (let count = 1, least = 1; count <= structs; count++) {
+    for (let count = 1, least = 0; count <= structs; count++) {
       this.#shifts[count] = this.#shiftOf(count, shown, least);
-      least = (this.#shifts[count] ?? least) + 1;
+      least = this.#shifts[count] ?? least;
     }
   }
 
