@@ -18,7 +18,7 @@ const inFolder = (program: string, args: string[]) =>
 beforeAll(() => {
   folder = mkdtempSync(path.join(tmpdir(), 'tsbcc-consumer-'));
   const packed = JSON.parse(
-    outputOf('npm', ['pack', root, '--json', '--ignore-scripts', '--pack-destination', folder]),
+    outputOf('npm', ['pack', root, '--json', '--pack-destination', folder]),
   );
   files = packed[0].files.map((file: { path: string }) => file.path);
   writeFileSync(path.join(folder, 'package.json'), '{ "name": "consumer", "private": true }');
