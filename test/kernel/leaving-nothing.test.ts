@@ -1,19 +1,24 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, rmdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { runtime } from '../../src/native';
-import { describeIf, itIf, outputOf, requireRoot, waitFor } from '../helpers';
+import { describeIf, itIf, kernelHas, outputOf, requireRoot, stopProcess, waitFor } from '../helpers';
 
 /* However a tracer ends: seen from outside, by the kernel's own ids. */
 
 requireRoot();
 
-const lib = JSON.stringify(path.join(__dirname, '..', '..', 'lib'));
+const root = path.join(__dirname, '..', '..');
+const lib = JSON.stringify(path.join(root, 'lib'));
+/** The addon that lib/ uses, for what is not public. */
+const addon = JSON.stringify(process.env.TSBCC_RUNTIME_ADDON ?? path.join(root, 'build', 'Release', 'runtime.node'));
 
 const TEXT = `
 BPF_ARRAY(left_behind, u64, 1);
-int f(void *ctx) { return 0; }
+BPF_RINGBUF_OUTPUT(ring, 1);
+int f(void *ctx) { u32 pid = bpf_get_current_pid_tgid() >> 32; ring.ringbuf_output(&pid, sizeof(pid), 0); return 0; }
+int u(struct pt_regs *ctx) { return 0; }
 int x(struct xdp_md *ctx) { return XDP_PASS; }
 int t(struct __sk_buff *skb) { return -1; }
 int d(struct __sk_buff *skb) { return 129; /* BPF_FLOW_DISSECTOR_CONTINUE */ }
@@ -23,12 +28,13 @@ int c(struct bpf_cgroup_dev_ctx *ctx) { return 0; }
 /** Loads and attaches, tells the ids of its programs and map, and then does what `then` says. */
 const script = (then: string, attach = '') => `
   const { BCC, BPFAttachType, BPFProgType, XDPFlags } = require(${lib});
-  const { runtime } = require(${lib} + '/native');
+  const runtime = () => require(${addon});
   const b = new BCC(${JSON.stringify(TEXT)});
   b.attachTracepoint({ tp: 'syscalls:sys_enter_sync', fnName: 'f' });
+  b.attachUprobe({ name: 'c', sym: 'getppid', fnName: 'u' });
   ${attach}
-  const { TRACEPOINT, XDP, SCHED_CLS, FLOW_DISSECTOR, CGROUP_DEVICE } = BPFProgType;
-  const types = { f: TRACEPOINT, x: XDP, t: SCHED_CLS, d: FLOW_DISSECTOR, c: CGROUP_DEVICE };
+  const { TRACEPOINT, KPROBE, XDP, SCHED_CLS, FLOW_DISSECTOR, CGROUP_DEVICE } = BPFProgType;
+  const types = { f: TRACEPOINT, u: KPROBE, x: XDP, t: SCHED_CLS, d: FLOW_DISSECTOR, c: CGROUP_DEVICE };
   const ids = { programs: b.functions.map((name) => b.loadFunc(name, types[name]).id), map: runtime().mapInfo(b.table('left_behind').getFd()).id };
   process.stdout.write(JSON.stringify(ids) + '\\n');
   ${then}`;
@@ -58,21 +64,72 @@ async function expectNothing({ programs, map }: Ids): Promise<void> {
         .some((id) => programs.includes(id)),
   );
   await waitFor('the map to go', () => !runtime().ids('map').includes(map));
+  if (!kernelHas('bpftool')) return;
+  const listed = (kind: string) => JSON.parse(outputOf('bpftool', ['-j', kind, 'list'])) as Record<string, number>[];
+  expect(listed('prog').filter(({ id }) => programs.includes(id!))).toEqual([]);
+  expect(listed('link').filter(({ prog_id: id }) => programs.includes(id!))).toEqual([]);
+  expect(listed('map').filter(({ id }) => id === map)).toEqual([]);
+}
+
+/** Probes that stand in tracefs by name. */
+function probeEvents(): string {
+  return ['kprobe_events', 'uprobe_events']
+    .map((name) => path.join('/sys/kernel/tracing', name))
+    .filter((file) => existsSync(file))
+    .map((file) => readFileSync(file, 'utf8'))
+    .join();
 }
 
 const WAIT = 'setInterval(() => {}, 1000);';
+const SYNC = "require('node:child_process').spawnSync('sync');";
 
 describeIf('syscallTracepoints', 'nothing is left in the kernel after', () => {
   it.each([
-    ['close()', 'b.close();', undefined],
     ['an end without close()', '', undefined],
     ['an uncaught exception', 'throw new Error("over");', undefined],
     ['process.exit() inside a timer', 'setTimeout(() => process.exit(3), 1);', undefined],
+    [
+      'process.exit() inside a callback of events',
+      `b.table('ring').openRingBuffer(() => process.exit(3)); ${SYNC} b.ringBufferPoll(); ${WAIT}`,
+      undefined,
+    ],
+    [
+      'process.exit() inside a loop over events',
+      `(async () => { for await (const event of b.table('ring').events()) process.exit(3); })(); ${SYNC} ${WAIT}`,
+      undefined,
+    ],
     ['SIGINT', WAIT, 'SIGINT'],
     ['SIGTERM', WAIT, 'SIGTERM'],
     ['SIGKILL', WAIT, 'SIGKILL'],
   ] as const)('%s', async (_how, then, signal) => {
+    const before = probeEvents();
     await expectNothing(await live(then, signal));
+    expect(probeEvents()).toBe(before);
+  });
+
+  // What `using` compiles to calls Symbol.dispose.
+  it.each(['b.close();', 'b[Symbol.dispose]();'])('%s, while the process goes on', async (end) => {
+    const before = probeEvents();
+    const child = spawn(process.execPath, ['-e', script(end + WAIT)], { stdio: ['ignore', 'pipe', 'inherit'] });
+    try {
+      const [chunk] = (await once(child.stdout, 'data')) as [Buffer];
+      await expectNothing(JSON.parse(chunk.toString()));
+      expect(probeEvents()).toBe(before);
+      expect(child.exitCode).toBeNull();
+    } finally {
+      await stopProcess(child);
+    }
+  });
+
+  itIf(['bpffs', 'bpftool'], 'a normal end, but for what was pinned on purpose', async () => {
+    const pin = `/sys/fs/bpf/tsbcc-left-${process.pid}`;
+    const { map, ...ids } = await live(`BCC.pin(b.table('left_behind'), ${JSON.stringify(pin)});`);
+    try {
+      expect(JSON.parse(outputOf('bpftool', ['-j', 'map', 'show', 'pinned', pin]))).toMatchObject({ id: map });
+    } finally {
+      rmSync(pin);
+    }
+    await expectNothing({ ...ids, map });
   });
 
   it('a worker thread that ends', async () => {
@@ -89,7 +146,7 @@ describeIf('syscallTracepoints', 'nothing is left in the kernel after', () => {
       '-e',
       `
       const { BCC } = require(${lib});
-      const { runtime } = require(${lib} + '/native');
+      const runtime = () => require(${addon});
       const before = runtime().ids('map');
       (() => { new BCC('BPF_ARRAY(left_behind, u64, 1); int f(void *ctx) { return 0; }').table('left_behind').size; })();
       const own = runtime().ids('map').filter((id) => !before.includes(id) && isOwn(id));

@@ -141,14 +141,11 @@ describeIf('runtime', 'XDP', () => {
 
   /** A process of its own that attaches an XDP program to lo and waits. */
   async function attachElsewhere(): Promise<{ child: ChildProcess; id: number }> {
-    const lib = path.join(__dirname, '..', '..', 'lib');
     const script = `
-      const { attachXdp } = require('${lib}/attach/network');
-      const { runtime } = require('${lib}/native');
-      const insns = Buffer.from('b700000002000000' + '9500000000000000', 'hex');
-      const { fd } = runtime().loadProgram({ type: 6, name: 'pass', license: 'GPL', kernVersion: 0, logLevel: 0, logSize: 0, insns });
-      attachXdp({ name: 'pass', fd: fd.fd }, 'lo', 2);
-      console.log(runtime().programInfo(fd.fd).id);
+      const { BCC, BPFProgType, XDPFlags } = require(${JSON.stringify(path.join(__dirname, '..', '..', 'lib'))});
+      const pass = new BCC('int pass(struct xdp_md *ctx) { return XDP_PASS; }').loadFunc('pass', BPFProgType.XDP);
+      BCC.attachXdp('lo', pass, XDPFlags.SKB_MODE);
+      console.log(pass.id);
       setInterval(() => {}, 1000);`;
     const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
     const [said] = (await once(child.stdout, 'data')) as [Buffer];
