@@ -17,9 +17,7 @@ const inFolder = (program: string, args: string[]) =>
 
 beforeAll(() => {
   folder = mkdtempSync(path.join(tmpdir(), 'tsbcc-consumer-'));
-  const packed = JSON.parse(
-    outputOf('npm', ['pack', root, '--json', '--pack-destination', folder]),
-  );
+  const packed = JSON.parse(outputOf('npm', ['pack', root, '--json', '--pack-destination', folder]));
   files = packed[0].files.map((file: { path: string }) => file.path);
   writeFileSync(path.join(folder, 'package.json'), '{ "name": "consumer", "private": true }');
   const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz'))!;
