@@ -9,6 +9,7 @@ requireRoot();
 
 /** Counts runs by hook, of this test's processes or of all. */
 const TEXT = `
+#include <uapi/linux/ptrace.h>
 BPF_HASH(runs, u64, u64);
 static inline int count(u64 hook) {
   runs.increment((bpf_get_current_pid_tgid() >> 32) << 8 | hook);
@@ -183,6 +184,7 @@ itIf('kprobes', 'functions named for a system call are attached to it', () => {
   using b = new BCC({
     int64: 'number',
     text: `
+#include <uapi/linux/ptrace.h>
 BPF_HASH(calls, u32, u64);
 BPF_HASH(results, u32, long);
 int kprobe__sys_kill(struct pt_regs *ctx) {
