@@ -96,7 +96,7 @@ function highestRate(side, seconds) {
       low = Math.max(low, rate);
     }
   }
-  for (; low > 10_000; low *= 0.9) {
+  for (; low > 10_000; low *= 0.8) {
     const { held, rate, cpuNs } = run(low, seconds);
     if (held) return { rate: Math.round(rate), cpuNs };
   }
