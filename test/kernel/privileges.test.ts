@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { chownSync, cpSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describeIf, requireRoot } from '../helpers';
@@ -14,8 +14,9 @@ requireRoot();
 const ROOT = path.join(__dirname, '../..');
 const NOBODY = 65534;
 
-const SCRIPT = `
-const { BCC, PerfType, PerfSWConfig } = require(${JSON.stringify(ROOT)});
+/** Given the package's folder: a clone in root's own home is closed to others, so that they get a copy. */
+const script = (root: string) => `
+const { BCC, PerfType, PerfSWConfig } = require(${JSON.stringify(root)});
 const told = {};
 const attempt = (name, work) => {
   try { told[name] = work() ?? 'done'; }
@@ -50,83 +51,82 @@ b?.close();
 process.stdout.write(JSON.stringify(told));
 `;
 
-/** Whether another user may look into the checkout: a clone in root's own home cannot be used so. */
-function reachable(): boolean {
-  for (let at = ROOT; ; at = path.dirname(at)) {
-    if ((statSync(at).mode & 0o001) === 0) return false;
-    if (at === path.dirname(at)) return true;
-  }
-}
-
 const SETPRIV = spawnSync('setpriv', ['--version']).status === 0;
 
-describeIf(
-  { when: SETPRIV && reachable(), reason: SETPRIV ? 'the checkout is closed to other users' : 'no setpriv here' },
-  'a process of another user',
-  () => {
-    let home: string;
-    beforeAll(() => {
-      home = mkdtempSync(path.join(tmpdir(), 'tsbcc-nobody-'));
-      chownSync(home, NOBODY, NOBODY);
-    });
-    afterAll(() => rmSync(home, { recursive: true, force: true }));
-
-    function told(...capabilities: string[]): Record<string, string> {
-      const set = capabilities.map((name) => `+${name}`).join(',') || '-all';
-      const flags = capabilities.length > 0 ? [`--inh-caps=${set}`, `--ambient-caps=${set}`] : [];
-      const { stdout, stderr, status } = spawnSync(
-        'setpriv',
-        [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', ...flags, process.execPath, '-e', SCRIPT],
-        { cwd: '/', env: { PATH: process.env.PATH, HOME: home }, encoding: 'utf8' },
-      );
-      if (status !== 0) throw new Error(`status ${status}: ${stderr}`);
-      return JSON.parse(stdout) as Record<string, string>;
+describeIf({ when: SETPRIV, reason: 'no setpriv here' }, 'a process of another user', () => {
+  let home: string;
+  beforeAll(() => {
+    home = mkdtempSync(path.join(tmpdir(), 'tsbcc-nobody-'));
+    chownSync(home, NOBODY, NOBODY);
+    for (const part of ['package.json', 'lib', 'headers', 'build/Release', 'binding.gyp']) {
+      cpSync(path.join(ROOT, part), path.join(home, 'package', part), { recursive: true });
     }
+  });
+  afterAll(() => rmSync(home, { recursive: true, force: true }));
 
-    it('without capabilities is told that it lacks CAP_BPF', () => {
-      expect(told().tables).toMatch(/^ERR_BCC_(MAP|PRIVILEGE): this process lacks CAP_BPF /);
-    });
+  function told(...capabilities: string[]): Record<string, string> {
+    const set = capabilities.map((name) => `+${name}`).join(',') || '-all';
+    const flags = capabilities.length > 0 ? [`--inh-caps=${set}`, `--ambient-caps=${set}`] : [];
+    const { stdout, stderr, status } = spawnSync(
+      'setpriv',
+      [
+        `--reuid=${NOBODY}`,
+        `--regid=${NOBODY}`,
+        '--clear-groups',
+        ...flags,
+        process.execPath,
+        '-e',
+        script(path.join(home, 'package')),
+      ],
+      { cwd: '/', env: { PATH: process.env.PATH, HOME: home }, encoding: 'utf8' },
+    );
+    if (status !== 0) throw new Error(`status ${status}: ${stderr}`);
+    return JSON.parse(stdout) as Record<string, string>;
+  }
 
-    it('with CAP_BPF makes tables and is told that it lacks CAP_PERFMON', () => {
-      const answers = told('bpf');
-      expect(answers.tables).toBe('done');
-      for (const hook of ['raw tracepoint', 'perf event', 'perf buffer', 'uprobe', 'tracepoint']) {
-        expect(answers[hook]).toMatch(/^ERR_BCC_\w+: this process lacks CAP_PERFMON /);
-      }
-    });
+  it('without capabilities is told that it lacks CAP_BPF', () => {
+    expect(told().tables).toMatch(/^ERR_BCC_(MAP|PRIVILEGE): this process lacks CAP_BPF /);
+  });
 
-    it('with CAP_BPF and CAP_PERFMON traces, and is told what the rest needs', () => {
-      const answers = told('bpf', 'perfmon');
-      expect(answers).toMatchObject({
-        tables: 'done',
-        'raw tracepoint': 'own events',
-        'perf event': 'done',
-        'perf buffer': 'done',
-        uprobe: 'done',
-        XDP: expect.stringMatching(/^ERR_BCC_PRIVILEGE: this process lacks CAP_NET_ADMIN:/),
-        'raw socket': expect.stringMatching(/^ERR_BCC_ATTACH: this process lacks CAP_NET_RAW:/),
-        'kernel symbols': expect.stringMatching(/^ERR_BCC_KALLSYMS: .*CAP_SYSLOG/),
-        statistics: expect.stringMatching(/^ERR_BCC_STATS: this process lacks CAP_SYS_ADMIN:/),
-      });
-      // The tracing directory is root's alone unless it was mounted otherwise.
-      expect(answers.tracepoint).toMatch(/^(done|ERR_BCC_NO_TRACEFS: run as root or with CAP_DAC_READ_SEARCH)/);
-    });
+  it('with CAP_BPF makes tables and is told that it lacks CAP_PERFMON', () => {
+    const answers = told('bpf');
+    expect(answers.tables).toBe('done');
+    for (const hook of ['raw tracepoint', 'perf event', 'perf buffer', 'uprobe', 'tracepoint']) {
+      expect(answers[hook]).toMatch(/^ERR_BCC_\w+: this process lacks CAP_PERFMON /);
+    }
+  });
 
-    it('with each that was named does all', () => {
-      const all = told('bpf', 'perfmon', 'net_admin', 'net_raw', 'syslog', 'dac_read_search', 'sys_admin');
-      expect(Object.entries(all).filter(([, answer]) => answer !== 'done')).toEqual([['raw tracepoint', 'own events']]);
+  it('with CAP_BPF and CAP_PERFMON traces, and is told what the rest needs', () => {
+    const answers = told('bpf', 'perfmon');
+    expect(answers).toMatchObject({
+      tables: 'done',
+      'raw tracepoint': 'own events',
+      'perf event': 'done',
+      'perf buffer': 'done',
+      uprobe: 'done',
+      XDP: expect.stringMatching(/^ERR_BCC_PRIVILEGE: this process lacks CAP_NET_ADMIN:/),
+      'raw socket': expect.stringMatching(/^ERR_BCC_ATTACH: this process lacks CAP_NET_RAW:/),
+      'kernel symbols': expect.stringMatching(/^ERR_BCC_KALLSYMS: .*CAP_SYSLOG/),
+      statistics: expect.stringMatching(/^ERR_BCC_STATS: this process lacks CAP_SYS_ADMIN:/),
     });
+    // The tracing directory is root's alone unless it was mounted otherwise.
+    expect(answers.tracepoint).toMatch(/^(done|ERR_BCC_NO_TRACEFS: run as root or with CAP_DAC_READ_SEARCH)/);
+  });
 
-    it('keeps what it compiled in files that nobody else can read', () => {
-      const folder = path.join(home, '.cache', 'tsbcc', 'programs');
-      expect(existsSync(folder)).toBe(true);
-      expect(statSync(folder).mode & 0o777).toBe(0o700);
-      const files = readdirSync(folder);
-      expect(files.length).toBeGreaterThan(0);
-      for (const file of files) {
-        const { mode, uid } = statSync(path.join(folder, file));
-        expect([mode & 0o777, uid]).toEqual([0o600, NOBODY]);
-      }
-    });
-  },
-);
+  it('with each that was named does all', () => {
+    const all = told('bpf', 'perfmon', 'net_admin', 'net_raw', 'syslog', 'dac_read_search', 'sys_admin');
+    expect(Object.entries(all).filter(([, answer]) => answer !== 'done')).toEqual([['raw tracepoint', 'own events']]);
+  });
+
+  it('keeps what it compiled in files that nobody else can read', () => {
+    const folder = path.join(home, '.cache', 'tsbcc', 'programs');
+    expect(existsSync(folder)).toBe(true);
+    expect(statSync(folder).mode & 0o777).toBe(0o700);
+    const files = readdirSync(folder);
+    expect(files.length).toBeGreaterThan(0);
+    for (const file of files) {
+      const { mode, uid } = statSync(path.join(folder, file));
+      expect([mode & 0o777, uid]).toEqual([0o600, NOBODY]);
+    }
+  });
+});
