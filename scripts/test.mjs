@@ -165,7 +165,7 @@ if (args.length > 0) {
   check('layout of the C++', 'bash', ['scripts/clang-format', '--check']);
   check('types', bin('tsc'), ['--noEmit']);
   jest('unit tests', ['test/unit', 'test/headers', '--maxWorkers=2']);
-  check('fuzzing', process.execPath, ['test/fuzz/main.cjs', '--seconds', '60', '--seed', '1']);
+  check('fuzzing', process.execPath, ['test/fuzz/main.cjs', '--runs', '2500', '--seed', '1']);
   // One at a time: they share the machine's one trace_pipe, its interfaces and its cgroups.
   // First with an empty cache of compiled programs; then the tests that load programs once more, from the cache.
   const env = { XDG_CACHE_HOME: path.join(root, 'build', 'test-cache') };

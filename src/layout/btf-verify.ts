@@ -23,6 +23,7 @@ const ENUM_SIZES = [1, 2, 4, 8];
 interface Verified {
   kinds: Uint8Array;
   named: Uint8Array;
+  sized: Uint8Array;
   costs: Float64Array;
   strings: number;
 }
@@ -34,6 +35,11 @@ const KIND = Object.fromEntries(BTF_KINDS.map((kind, number) => [kind, number]))
   number
 >;
 const COMPOSITE = new Set([KIND.struct, KIND.union]);
+/** What a value can be of; modifiers are as what they modify, and nothing else has a size (void, declarations). */
+const SIZED = new Set([KIND.int, KIND.ptr, KIND.array, KIND.struct, KIND.union, KIND.enum, KIND.float, KIND.enum64]);
+const MODIFIERS = new Set([KIND.typedef, KIND.volatile, KIND.const, KIND.restrict, KIND.type_tag]);
+const YES = 1;
+const NO = 2;
 /** What no other type may hold or point at. */
 const NO_TYPE = new Set([KIND.func, KIND.var, KIND.datasec, KIND.decl_tag]);
 
@@ -62,6 +68,8 @@ class Verifier {
   readonly #strings: number;
   readonly #kinds: Uint8Array;
   readonly #named: Uint8Array;
+  /** Whether a value can be of that type: 0 until it is asked, YES or NO. */
+  readonly #sized: Uint8Array;
   readonly #costs: Float64Array;
   readonly #offsets: Uint32Array;
 
@@ -77,6 +85,7 @@ class Verifier {
     };
     this.#kinds = grown(new Uint8Array(this.#count), base?.kinds);
     this.#named = grown(new Uint8Array(this.#count), base?.named);
+    this.#sized = grown(new Uint8Array(this.#count), base?.sized);
     this.#costs = grown(new Float64Array(this.#count), base?.costs);
     this.#offsets = types.ownOffsets;
   }
@@ -93,12 +102,14 @@ class Verifier {
     }
     for (let id = this.#firstId; id < this.#count; id++) this.#kinds[id] = (this.#info(id) >>> 24) & 0x1f;
     for (let id = this.#firstId; id < this.#count; id++) this.#record(id);
+    // All of them, asked for or not: types that build on these cannot look again.
+    for (let id = this.#firstId; id < this.#count; id++) this.#isSized(id, 0);
     let total = 0;
     for (let id = this.#firstId; id < this.#count; id++) {
       total += this.#cost(id, []);
       if (total > MAX_TOTAL_COST) throw fault('its types are too large to be written out');
     }
-    return { kinds: this.#kinds, named: this.#named, costs: this.#costs, strings: this.#strings };
+    return { kinds: this.#kinds, named: this.#named, sized: this.#sized, costs: this.#costs, strings: this.#strings };
   }
 
   #at(id: number): number {
@@ -123,6 +134,23 @@ class Verifier {
     if (NO_TYPE.has(this.#kinds[to]!)) throw fault(`type ${id} refers to type ${to}, a ${BTF_KINDS[this.#kinds[to]!]}`);
   }
 
+  /** A member or an element, by whose size libbpf divides. */
+  #value(id: number, to: number): void {
+    this.#reference(id, to);
+    if (!this.#isSized(to, 0)) throw fault(`type ${id} holds a value of type ${to}, which has no size`);
+  }
+
+  #isSized(id: number, depth: number): boolean {
+    if (this.#sized[id] === 0) {
+      if (depth > MAX_DEPTH) throw fault(`type ${id} refers to itself, or through more than ${MAX_DEPTH} others`);
+      const kind = this.#kinds[id]!;
+      const next = MODIFIERS.has(kind) ? this.#word(id, 0) : undefined;
+      const sized = next === undefined ? SIZED.has(kind) : next < this.#count && this.#isSized(next, depth + 1);
+      this.#sized[id] = sized ? YES : NO;
+    }
+    return this.#sized[id] === YES;
+  }
+
   /** One record with what follows it: its names, its sizes, and that what it refers to is there. */
   #record(id: number): void {
     const kind = BTF_KINDS[this.#kinds[id]!]!;
@@ -145,7 +173,7 @@ class Verifier {
         entries(kind === 'enum' ? 2 : 3, (at) => this.#name(id, this.#word(id, at)));
         break;
       case 'array':
-        this.#reference(id, this.#word(id, 1));
+        this.#value(id, this.#word(id, 1));
         this.#reference(id, this.#word(id, 2));
         break;
       case 'struct':
@@ -154,7 +182,7 @@ class Verifier {
         const flag = this.#info(id) >>> 31 === 1;
         entries(3, (at) => {
           this.#name(id, this.#word(id, at));
-          this.#reference(id, this.#word(id, at + 1));
+          this.#value(id, this.#word(id, at + 1));
           const offset = this.#word(id, at + 2);
           if ((flag ? offset & 0xffffff : offset) > word * 8) throw fault(`a member of type ${id} lies beyond its end`);
         });

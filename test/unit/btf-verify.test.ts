@@ -50,6 +50,18 @@ describe('a BTF blob that is to be turned into C', () => {
     ['refers to a type that is not there', [['ptr', 0, 99]]],
     ['has a name beyond its strings', [['int', 77, 4, 32]]],
     ['has an integer without size', [['int', 1, 0, 0]]],
+    ['has a member of no type', [INT, ['struct', 1, 8, 1, 1, 0, 1, 0, 32]]],
+    [
+      'has a member of a constant nothing',
+      [
+        ['const', 0, 0],
+        ['union', 1, 8, 1, 1, 0],
+      ],
+    ],
+    [
+      'has elements of a struct that is only declared',
+      [INT, ['fwd', 1, 0], ['array', 0, 0, 2, 1, 4], ['struct', 1, 8, 1, 3, 0]],
+    ],
     ['has a pointer to itself', [['ptr', 0, 1]]],
     [
       'has a typedef of itself',
