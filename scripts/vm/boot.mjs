@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { exists } from './cache.mjs';
 import { CompileServer } from './compile-server.mjs';
-import { VmError } from './errors.mjs';
+import { VmDied, VmError } from './errors.mjs';
 import { getHeaders } from './headers.mjs';
 import { getInitramfs } from './initramfs.mjs';
 import { jobText, shareTag } from './job.mjs';
@@ -17,6 +17,9 @@ import { UntilToken } from './stream.mjs';
 
 /** The folder that package.json stands in, and that commands run in. */
 export const projectFolder = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
+
+/** How often a VM is booted that dies before its command begins. */
+const MOST_BOOTS = 3;
 
 /** How much of the boot console is kept, in bytes, to be shown when a VM fails. */
 const CONSOLE_TAIL = 8192;
@@ -180,7 +183,14 @@ export async function runInVm(options) {
     const { compile } = options;
     const args = qemuArguments({ kernel, initramfs, memory, cpus, headers, shares, jobFolder, compile });
     progress(`booting ${kernel.release} (${accelerator()})`);
-    return await runQemu(args, token, options, headers);
+    for (let boot = 1; ; boot++) {
+      try {
+        return await runQemu(args, token, options, headers);
+      } catch (error) {
+        if (!(error instanceof VmDied) || error.booted || accelerator() === 'kvm' || boot === MOST_BOOTS) throw error;
+        progress('the emulated processor failed while it booted: once more');
+      }
+    }
   } finally {
     await rm(jobFolder, { recursive: true, force: true });
   }
@@ -275,7 +285,7 @@ function runQemu(args, token, options, headers) {
       signal?.removeEventListener('abort', abort);
       server?.close();
       if (failure) reject(failure);
-      else if (!outcome) reject(failed('the VM ended before the command did', tail.text));
+      else if (!outcome) reject(new VmDied(bootSeconds !== undefined, consoleEnd(tail.text)));
       else if (outcome.error) reject(outcome.error);
       else
         resolve({ ...outcome, compiled: server?.compiled, bootSeconds: bootSeconds ?? seconds(), seconds: seconds() });
@@ -285,5 +295,9 @@ function runQemu(args, token, options, headers) {
 
 /** @param {string} message @param {string} text */
 function failed(message, text) {
-  return new VmError(message, text ? `The end of its console:\n${text}` : 'Its console said nothing.');
+  return new VmError(message, consoleEnd(text));
+}
+
+function consoleEnd(text) {
+  return text ? `The end of its console:\n${text}` : 'Its console said nothing.';
 }

@@ -5,8 +5,9 @@
  *     arguments]
  *
  * Programs are compiled on the host and loaded in the VM, whose emulated processor takes twenty times as long; where the
- * host is not root, or with `--compile guest`, in the VM. Each kernel leaves jest's results as vm-VERSION.json in the folder, build/test by default. The exit status is 0 where
- * every VM ran its tests and every test passed.
+ * host is not root, or with `--compile guest`, in the VM. Each kernel leaves jest's results as vm-VERSION.json in the
+ * folder, build/test by default. The exit status is 0 where every VM ran its tests and every test passed. A VM that dies
+ * is started once more: emulated processors do that by themselves.
  */
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -14,6 +15,7 @@ import { Writable } from 'node:stream';
 import { parseArgs } from 'node:util';
 import { projectFolder, runInVm } from '../../scripts/vm/boot.mjs';
 import { canCompile } from '../../scripts/vm/compile-server.mjs';
+import { VmDied } from '../../scripts/vm/errors.mjs';
 import { getHeaders } from '../../scripts/vm/headers.mjs';
 import { getKernel, kernelNames } from '../../scripts/vm/kernels.mjs';
 
@@ -48,6 +50,8 @@ const TESTS = [
   'features',
   'ring-reader',
   'perf-reader',
+  'ring-events',
+  'perf-events',
   'table-hash',
   'table-array',
   'table-kinds',
@@ -80,42 +84,50 @@ for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => ending.abor
 
 /** @returns {Promise<boolean>} whether the tests ran and passed */
 async function testOn(kernel) {
-  const report = join(reports, `vm-${kernel}.json`);
-  rmSync(report, { force: true });
   const stderr = prefixed(kernel);
   const say = (line) => stderr.write(`${line}\n`);
   try {
-    const result = await runInVm({
-      kernel,
-      command: [
-        ...[process.execPath, 'node_modules/.bin/jest', '--runInBand', '--ci', '--testTimeout', String(TEST_TIMEOUT)],
-        ...['--json', '--outputFile', report, ...tests],
-      ],
-      memory: MEMORY,
-      headers: WITH_HEADERS.includes(kernel),
-      compile: values.compile === 'host',
-      shares: [reports],
-      timeout: Number(values.timeout),
-      signal: ending.signal,
-      progress: say,
-      // jest says on stdout, as JSON, what it leaves in the file.
-      stdout: new Writable({ write: (_chunk, _encoding, callback) => callback() }),
-      stderr,
+    return await attempt(kernel, stderr, say).catch((error) => {
+      if (!(error instanceof VmDied)) throw error;
+      say(`${error.message}\nonce more`);
+      return attempt(kernel, stderr, say);
     });
-    if (result.timedOut) say(`ended after ${values.timeout} s`);
-    else say(`ended with status ${result.status} after ${result.seconds.toFixed(0)} s`);
-    if (result.compiled) {
-      const { programs, milliseconds } = result.compiled;
-      say(`${programs} programs were compiled on the host, in ${(milliseconds / 1000).toFixed(1)} s`);
-    }
-    if (!existsSync(report)) say('left no report');
-    return result.status === 0 && existsSync(report);
   } catch (error) {
     say(error.message);
     return false;
   } finally {
     stderr.end();
   }
+}
+
+async function attempt(kernel, stderr, say) {
+  const report = join(reports, `vm-${kernel}.json`);
+  rmSync(report, { force: true });
+  const result = await runInVm({
+    kernel,
+    command: [
+      ...[process.execPath, 'node_modules/.bin/jest', '--runInBand', '--ci', '--testTimeout', String(TEST_TIMEOUT)],
+      ...['--json', '--outputFile', report, ...tests],
+    ],
+    memory: MEMORY,
+    headers: WITH_HEADERS.includes(kernel),
+    compile: values.compile === 'host',
+    shares: [reports],
+    timeout: Number(values.timeout),
+    signal: ending.signal,
+    progress: say,
+    // jest says on stdout, as JSON, what it leaves in the file.
+    stdout: new Writable({ write: (_chunk, _encoding, callback) => callback() }),
+    stderr,
+  });
+  if (result.timedOut) say(`ended after ${values.timeout} s`);
+  else say(`ended with status ${result.status} after ${result.seconds.toFixed(0)} s`);
+  if (result.compiled) {
+    const { programs, milliseconds } = result.compiled;
+    say(`${programs} programs were compiled on the host, in ${(milliseconds / 1000).toFixed(1)} s`);
+  }
+  if (!existsSync(report)) say('left no report');
+  return result.status === 0 && existsSync(report);
 }
 
 mkdirSync(reports, { recursive: true });
