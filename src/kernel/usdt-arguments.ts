@@ -48,7 +48,7 @@ function parseOperand(machine: number, text: string): UsdtOperand {
   const [, size, float, rest] = /^(?:(-?\d+)(f?)@)?(.*)$/s.exec(text)!;
   const { registerSize, ...place } = (float ? undefined : placeParsers[machine]?.(rest!)) ?? {};
   const bytes = size === undefined ? (registerSize ?? 8) : Math.abs(Number(size));
-  const known = [1, 2, 4, 8].includes(bytes);
+  const known = [1, 2, 4, 8].includes(bytes) && Number.isSafeInteger(place.derefOffset ?? 0);
   return { text, size: bytes, signed: size?.startsWith('-') ?? false, ...(known ? place : {}) };
 }
 

@@ -14,6 +14,13 @@ const S390 = 22;
 const LOONGARCH = 258;
 
 describe('USDT arguments', () => {
+  it('are not understood where a distance is beyond every address', () => {
+    const [operand] = parseUsdtArguments(PPC64, `8@${'9'.repeat(400)}(3)`);
+    expect(isReadable(operand!)).toBe(false);
+    const site = { address: 0n, relocatable: false, symbolAddress: () => undefined };
+    expect(operandReader(operand!, site, 'value')).toBeUndefined();
+  });
+
   it.each<[string, Partial<UsdtOperand>, string]>([
     ['-4@%edi', { size: 4, signed: true, baseRegisterName: 'di' }, 'di'],
     ['8@%r10', { size: 8, signed: false, baseRegisterName: 'r10' }, 'r10'],
