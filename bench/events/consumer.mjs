@@ -172,13 +172,16 @@ async function latency() {
   return { medianUs: times[times.length >> 1], p99Us: times[Math.floor(times.length * 0.99)], events: times.length };
 }
 
+/** Until V8's memory reducer has been at work. */
+const V8_SETTLES_MS = 12_000;
+
 /** Processor time of an open stream to which nothing comes. */
 async function idle() {
   const stream = events.events(ringOptions);
   const waiting = stream.next();
-  // What compiling has left is collected now, or V8 does so some seconds later, on its own.
+  // Some eight seconds after the last large collection V8 tidies up once, on its own: that is not what waiting costs.
   globalThis.gc?.();
-  await sleep(500);
+  await sleep(V8_SETTLES_MS);
   const before = process.cpuUsage();
   await sleep(seconds * 1000);
   const { user, system } = process.cpuUsage(before);
