@@ -23,8 +23,8 @@ import { getKernel, kernelNames } from '../../scripts/vm/kernels.mjs';
 const WITH_HEADERS = ['6.1'];
 /** MiB: jest keeps every file's modules, and the compiler what it allocated, until the end. */
 const MEMORY = 3072;
-/** Milliseconds: what takes one second on a processor takes twenty on an emulated one. */
-const TEST_TIMEOUT = 600_000;
+/** Milliseconds: what takes one second on a processor takes twenty on an emulated one, and now and then many more. */
+const TEST_TIMEOUT = 1_200_000;
 
 const separator = process.argv.indexOf('--');
 const own = process.argv.slice(2, separator < 0 ? undefined : separator);
@@ -34,7 +34,7 @@ const { values } = parseArgs({
     reports: { type: 'string', default: join(projectFolder, 'build', 'test') },
     kernel: { type: 'string', multiple: true, default: [...kernelNames] },
     compile: { type: 'string', default: canCompile() ? 'host' : 'guest' },
-    timeout: { type: 'string', default: '2400' },
+    timeout: { type: 'string', default: '3000' },
   },
 });
 /**
