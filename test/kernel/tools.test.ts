@@ -373,7 +373,8 @@ describe('profile', () => {
     'folds stacks of one process, JavaScript functions by name',
     async () => {
       const { stdout, stderr } = await runTool(['profile', '-f', '-F', '199', '-p', String(busy.pid), '2']);
-      expect(stderr).toBe('');
+      // Two stacks whose hashes collide have one place, however large the table is.
+      expect(stderr).toMatch(/^(tsbcc: \d+ stacks had no room: .*\n)?$/);
       expect(stdout).toMatch(/^\S+;.*\bspin\b.* \d+$/m);
       const samples = [...stdout.matchAll(/ (\d+)$/gm)].reduce((sum, [, count]) => sum + Number(count), 0);
       expect(samples).toBeGreaterThan(20);

@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { BCC } from '../../src';
+import { tracefsRoot } from '../../src/kernel/tracefs';
 import { itIf, kernelHas, requireRoot } from '../helpers';
 import { DISK, type Outcome, ROOT, SCRIPT_TIMEOUT, useScripts } from '../helpers/scripts';
 
@@ -10,6 +11,9 @@ requireRoot();
 const ANSWERS = path.join(ROOT, 'docs/tutorial/answers');
 const scripts = useScripts('tutorial');
 const { writeToDisk } = scripts;
+
+// Lines that the lesson before has left in trace_pipe are the next reader's; writing nothing to `trace` empties it.
+beforeEach(() => writeFileSync(path.join(tracefsRoot(), 'trace'), ''));
 
 /** Runs a lesson's answer while `trigger` makes what it watches; where `until` is given, ends it by Ctrl-C after that. */
 function runAnswer(name: string, args: string[], trigger: () => void, until?: RegExp): Promise<Outcome> {
