@@ -32,7 +32,8 @@
         "native/compiler/kernel_symbols.cc",
         "native/compiler/main.cc",
         "native/compiler/map_record.cc",
-        "native/compiler/module.cc"
+        "native/compiler/module.cc",
+        "native/compiler/shared_tables.cc"
       ],
       "cflags_cc": ["<!@(node scripts/pkg-config.mjs --cflags libbcc libbpf)"],
       "libraries": ["<!@(node scripts/pkg-config.mjs --libs libbcc libbpf)"]

@@ -243,10 +243,7 @@ export class BCC implements Disposable {
   static async load(source: string | BCCOptions, { signal }: { signal?: AbortSignal } = {}): Promise<BCC> {
     const options = normalizeOptions(source);
     signal?.throwIfAborted();
-    const obtained =
-      options.program === undefined
-        ? await obtainProgram(requestOf(options), options.cache ?? true, signal)
-        : obtain(options);
+    const obtained = fromFile(options) ?? (await obtainProgram(requestOf(options), options.cache ?? true, signal));
     return new (BCC as unknown as new (source: BCCOptions, obtained: Obtained) => BCC)(options, obtained);
   }
 
@@ -1077,16 +1074,19 @@ function requestOf(options: BCCOptions): CompileRequest {
   };
 }
 
-function obtain(options: BCCOptions): Obtained {
-  const { program, text, srcFile, cache = true } = options;
-  if (program !== undefined) {
-    try {
-      return { program: readProgramFile(program), source: 'file' };
-    } catch (error) {
-      if (text === undefined && srcFile === undefined) throw error;
-    }
+/** The compiled file that the options name; undefined where they name none, or text for when it cannot be used here. */
+function fromFile({ program, text, srcFile }: BCCOptions): Obtained | undefined {
+  if (program === undefined) return undefined;
+  try {
+    return { program: readProgramFile(program), source: 'file' };
+  } catch (error) {
+    if (text === undefined && srcFile === undefined) throw error;
+    return undefined;
   }
-  return obtainProgramSync(requestOf(options), cache);
+}
+
+function obtain(options: BCCOptions): Obtained {
+  return fromFile(options) ?? obtainProgramSync(requestOf(options), options.cache ?? true);
 }
 
 function logLevelOf(debug: number): number {

@@ -16,6 +16,7 @@
 
 #include "compiler/kernel_symbols.h"
 #include "compiler/module.h"
+#include "compiler/shared_tables.h"
 #include "compiler/wire.h"
 
 namespace tsbcc {
@@ -34,6 +35,7 @@ struct Request {
   ProbeReadHelpers helpers;
   std::string device;
   std::vector<std::string> cflags;
+  std::vector<ExportedTable> exported;
   /// Compiled in turn until one succeeds: the annotated text first, then the user's own, for true messages.
   std::vector<std::string> texts;
 };
@@ -59,6 +61,16 @@ static void WriteAll(int fd, std::string_view bytes) {
   }
 }
 
+static std::vector<ExportedTable> ReadExportedTables(WireInput& in) {
+  std::vector<ExportedTable> tables;
+  for (uint32_t left = in.Number(); left > 0; --left) {
+    // The fields in their order: a braced list is evaluated from left to right.
+    tables.push_back(
+        {in.Text(), in.Number(), in.Number(), in.Number(), in.Number(), in.Number(), in.Text(), in.Text()});
+  }
+  return tables;
+}
+
 static Request ReadRequest() {
   std::vector<uint8_t> bytes = ReadAll(STDIN_FILENO);
   WireInput in(bytes);
@@ -68,22 +80,32 @@ static Request ReadRequest() {
   request.helpers = static_cast<ProbeReadHelpers>(in.Number());
   request.device = in.Text();
   request.cflags = in.Texts();
+  request.exported = ReadExportedTables(in);
   request.texts = in.Texts();
   return request;
 }
 
-static int Compile(const Request& request) {
-  TellProbeReadHelpers(request.helpers);
+static ModulePtr CompileText(const Request& request, const std::string& text, SharedTables& shared) {
   std::vector<const char*> cflags;
   for (const std::string& flag : request.cflags) cflags.push_back(flag.c_str());
   const char* device = request.device.empty() ? nullptr : request.device.c_str();
+  for (;;) {
+    ModulePtr compiled(bpf_module_create_c_from_string(text.c_str(), request.debug, cflags.data(),
+                                                       static_cast<int>(cflags.size()), request.allow_rlimit, device));
+    if (!compiled || !ForgetOwnTables(compiled.get(), shared)) return compiled;
+    std::fputs(kNextText, stderr);
+  }
+}
+
+static int Compile(const Request& request) {
+  TellProbeReadHelpers(request.helpers);
+  SharedTables shared(request.exported);
   for (size_t index = 0; index < request.texts.size(); ++index) {
     if (index > 0) std::fputs(kNextText, stderr);
-    ModulePtr compiled(bpf_module_create_c_from_string(request.texts[index].c_str(), request.debug, cflags.data(),
-                                                       static_cast<int>(cflags.size()), request.allow_rlimit, device));
+    ModulePtr compiled = CompileText(request, request.texts[index], shared);
     if (!compiled) continue;
     // Not destroyed: the kernel takes back all of a process at once, and in less time.
-    auto* module = new Module(std::move(compiled));
+    auto* module = new Module(std::move(compiled), shared);
     WireOutput out;
     out.Number(static_cast<uint32_t>(index));
     module->Write(out);

@@ -10,7 +10,15 @@
 
 namespace tsbcc {
 
-Module::Module(ModulePtr module) : module_(std::move(module)) {
+bool ForgetOwnTables(void* module, SharedTables& shared) {
+  bool forgotten = false;
+  for (size_t id = 0; id < bpf_num_tables(module); ++id) {
+    if (!shared.IsExtern(bpf_table_fd_id(module, id))) forgotten |= shared.Forget(bpf_table_name(module, id));
+  }
+  return forgotten;
+}
+
+Module::Module(ModulePtr module, const SharedTables& shared) : module_(std::move(module)), shared_(shared) {
   StderrSilence silence;
   ReadBack();
 }
@@ -106,9 +114,13 @@ void Module::WriteFunction(WireOutput& out, size_t id) const {
 void Module::WriteTable(WireOutput& out, size_t id) const {
   void* module = module_.get();
   const char* name = bpf_table_name(module, id);
+  int fd = bpf_table_fd_id(module, id);
+  bool is_extern = shared_.IsExtern(fd);
+  const MapRecord& record = RecordOf(fd);
   out.Text(name);
-  out.Number(static_cast<uint32_t>(bpf_table_fd_id(module, id)));
-  const MapRecord& record = RecordOf(bpf_table_fd_id(module, id));
+  out.Number(static_cast<uint32_t>(fd));
+  out.Number(is_extern);
+  out.Number(!is_extern && shared_.IsExported(name));
   out.Number(static_cast<uint32_t>(record.inner_fd));
   out.Text(record.pinned.c_str());
   out.Number(static_cast<uint32_t>(bpf_table_type_id(module, id)));

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "compiler/shared_tables.h"
 #include "compiler/wire.h"
 
 namespace tsbcc {
@@ -14,6 +15,10 @@ struct ModuleDestroy {
   void operator()(void* module) const { bpf_module_destroy(module); }
 };
 using ModulePtr = std::unique_ptr<void, ModuleDestroy>;
+
+/// A program's own tables hide those of other programs that have their names. Whether there were any: then the program
+/// must be compiled again, to see which of its own it exports.
+bool ForgetOwnTables(void* module, SharedTables& shared);
 
 /// The debug information of one function: records of struct bpf_func_info and bpf_line_info.
 struct DebugRecords {
@@ -27,8 +32,8 @@ struct DebugRecords {
 /// does.
 class Module {
  public:
-  /// Reads BTF and debug records back from the kernel at once.
-  explicit Module(ModulePtr module);
+  /// Reads BTF and debug records back from the kernel at once. `shared` must outlive this.
+  Module(ModulePtr module, const SharedTables& shared);
 
   /// Everything that compilation yielded.
   void Write(WireOutput& out) const;
@@ -39,6 +44,7 @@ class Module {
   void ReadBack();
 
   ModulePtr module_;
+  const SharedTables& shared_;
   std::vector<DebugRecords> debug_;
   std::vector<uint8_t> btf_;
 };

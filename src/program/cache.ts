@@ -11,6 +11,7 @@ import { decodeProgram, encodeProgram, FORMAT_VERSION } from './codec';
 import { type CompileJob, type CompileRequest, compile, compileSync, prepareCompile } from './compile';
 import type { CompiledProgram } from './compiled';
 import { compilerFile } from './compiler';
+import { externTablesFit, requireExternTables } from './maps';
 
 /*
  * Compiled programs, kept by everything that can change them: the text as the compiler sees it with all of the user's
@@ -231,7 +232,7 @@ export function obtainProgramSync(request: CompileRequest, option: CacheOption):
   const job = prepareCompile(request);
   const file = entryFile(job, option);
   const cached = file === undefined ? undefined : readEntry(file);
-  if (cached) return { program: cached, source: 'cache' };
+  if (cached && externTablesFit(cached)) return { program: cached, source: 'cache' };
   const program = compileSync(job);
   keep(file, program);
   return { program, source: 'process' };
@@ -246,15 +247,17 @@ export async function obtainProgram(
   const job = prepareCompile(request);
   const file = entryFile(job, option);
   const cached = file === undefined ? undefined : readEntry(file);
-  if (cached) return { program: cached, source: 'cache' };
+  if (cached && externTablesFit(cached)) return { program: cached, source: 'cache' };
   const program = await compile(job, signal);
   keep(file, program);
   return { program, source: 'process' };
 }
 
 /**
- * Reads a file that `tsbcc compile` wrote and checks that it was made for this machine.
- * @throws BCCError `ERR_BCC_PROGRAM_FILE` where it is damaged, for another architecture or another kernel.
+ * Reads a file that `tsbcc compile` wrote and checks that it was made for this machine, and for the tables of other
+ * programs that it uses.
+ * @throws BCCError `ERR_BCC_PROGRAM_FILE` where it is damaged, `ERR_BCC_PROGRAM_KERNEL` where it is for another
+ * architecture or another kernel, `ERR_BCC_EXTERN_TABLE` where those tables are missing or other ones.
  */
 export function readProgramFile(file: string): CompiledProgram {
   let bytes: Buffer;
@@ -282,6 +285,7 @@ export function readProgramFile(file: string): CompiledProgram {
       hint: 'compile it for this kernel, or give the C text besides ({ program, text }) so that this happens by itself',
     });
   }
+  requireExternTables(program);
   return program;
 }
 

@@ -4,7 +4,14 @@ import { CompileError } from '../errors';
 import { type HeadersContext, type HeadersOption, type KernelHeaders, resolveHeaders } from '../kernel/headers';
 import { parseKernelVersion } from '../kernel/version';
 import { Btf, FLOAT_TYPEDEFS } from '../layout/btf';
-import type { CompiledEvent, CompiledFunction, CompiledProgram, CompiledTable, MapRelocation } from './compiled';
+import type {
+  CompiledEvent,
+  CompiledFunction,
+  CompiledProgram,
+  CompiledTable,
+  ExportedTable,
+  MapRelocation,
+} from './compiled';
 import {
   type CompilerOutcome,
   type CompilerRequest,
@@ -13,16 +20,8 @@ import {
   runCompilerSync,
 } from './compiler';
 import { describeWarnings, explainCompileFailure } from './diagnostics';
-import { exportedTable } from './maps';
-import {
-  annotateEvents,
-  EVENT_STRUCT_PREFIX,
-  findTableTraits,
-  lostTableDefinition,
-  newerMacros,
-  resolveExternTables,
-  tableMacroType,
-} from './source';
+import { exportedTables } from './maps';
+import { annotateEvents, EVENT_STRUCT_PREFIX, lostTableDefinition, newerMacros } from './source';
 
 export interface CompileRequest {
   /** The program's C text. */
@@ -48,10 +47,10 @@ export interface CompileRequest {
 /** A request made ready: the texts that the compiler will see. */
 export interface CompileJob {
   request: CompileRequest;
-  /** The program's text with other programs' tables resolved. */
-  source: string;
-  /** What stands before it. */
+  /** What stands before the program's text. */
   prelude: string;
+  /** The tables of other programs that it may name. */
+  exported: ExportedTable[];
   /** The text with its prelude and annotations, and without the latter. */
   texts: string[];
   eventTables: string[];
@@ -59,22 +58,18 @@ export interface CompileJob {
 }
 
 export function prepareCompile(request: CompileRequest): CompileJob {
-  const source = resolveExternTables(request.text, (table) => {
-    const exported = exportedTable(table);
-    return exported && tableMacroType(exported.type);
-  });
-  const { text, eventTables, lostTables } = annotateEvents(source, request.countLost);
-  let prelude = request.prelude + newerMacros(source);
+  const { text, eventTables, lostTables } = annotateEvents(request.text, request.countLost);
+  let prelude = request.prelude + newerMacros(request.text);
   if (lostTables.length > 0) prelude += `${lostTableDefinition(lostTables.length)}\n`;
   if (prelude !== '' && !prelude.endsWith('\n')) prelude += '\n';
   const texts = [prelude + text];
   // Counting lost events is asked for: a program that does not compile with it must not run without.
-  if (eventTables.length > 0 && lostTables.length === 0) texts.push(prelude + source);
-  return { request, source, prelude, texts, eventTables, lostTables };
+  if (eventTables.length > 0 && lostTables.length === 0) texts.push(prelude + request.text);
+  return { request, prelude, exported: exportedTables(), texts, eventTables, lostTables };
 }
 
-function findHeaders({ request, source, prelude }: CompileJob, option = request.headers): KernelHeaders {
-  return resolveHeaders(option, prelude + source, { ...request.kernel, cflags: request.cflags });
+function findHeaders({ request, prelude }: CompileJob, option = request.headers): KernelHeaders {
+  return resolveHeaders(option, prelude + request.text, { ...request.kernel, cflags: request.cflags });
 }
 
 /** A function that exists nowhere would otherwise be a warning here and a refusal without a name at load. */
@@ -89,6 +84,7 @@ function compilerRequest(job: CompileJob, headers: KernelHeaders): CompilerReque
     helpers: probeReadHelpers(kernel),
     // The compiler works in the headers' folder: the program's own includes are looked for where it was started.
     cflags: [...STRICT_FLAGS, ...cflags, ...headers.cflags, `-I${process.cwd()}`],
+    exported: job.exported,
     texts: job.texts,
   };
 }
@@ -192,7 +188,7 @@ const FLOATS_AS_INTEGERS = [
 function floatlessJob(job: CompileJob, { result }: CompilerOutcome): CompileJob | undefined {
   if (!result || result.btf.length > 0 || result.tables.length === 0) return undefined;
   // A header of the user's own may hold them as well.
-  if (!/\b(?:float|double)\b|^\s*#\s*include\s*"/m.test(job.prelude + job.source)) return undefined;
+  if (!/\b(?:float|double)\b|^\s*#\s*include\s*"/m.test(job.prelude + job.request.text)) return undefined;
   return { ...job, texts: job.texts.map((text) => FLOATS_AS_INTEGERS + text) };
 }
 
@@ -238,7 +234,6 @@ function relocate(insns: Uint8Array, tables: ReadonlyMap<number, string>, fnName
 
 function assemble(job: CompileJob, headers: KernelHeaders, made: CompilerResult, warnings: string): CompiledProgram {
   const btf = made.btf.length > 0 ? new Btf(made.btf) : undefined;
-  const traits = findTableTraits(job.request.text);
   const names = new Map<number, string>();
   for (const { fd, name } of made.tables) if (!names.has(fd)) names.set(fd, name);
   return {
@@ -248,11 +243,11 @@ function assemble(job: CompileJob, headers: KernelHeaders, made: CompilerResult,
     tables: made.tables
       .filter(({ fd, name }) => names.get(fd) === name)
       .map(
-        ({ fd: _, innerFd, pinned, ...table }): CompiledTable => ({
+        ({ fd: _, innerFd, pinned, extern, exported, ...table }): CompiledTable => ({
           ...table,
           ...btfTypesOf(btf, table.name),
-          // What the text says, and what libbcc made of it where macros hide it.
-          ...traits.get(table.name),
+          ...(extern && { extern }),
+          ...(exported && { exported }),
           ...(names.has(innerFd) && { innerMap: names.get(innerFd) }),
           ...(pinned !== '' && { pinned }),
         }),

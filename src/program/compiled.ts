@@ -68,11 +68,17 @@ export interface CompiledTable {
   pinned?: string;
   /** Other programs of the process that makes it may use it as "extern". */
   exported?: boolean;
-  /** It is another program's: found among the exported tables by its name. */
+  /** It is another program's: found among the exported tables by its name. What is said of it here is what that was. */
   extern?: boolean;
   /** `name#type` texts of the event struct as BCC knows them: the fallback where there is no BTF. */
   eventFields: string[];
 }
+
+/** What an "extern" table of another program is compiled against. */
+export type ExportedTable = Pick<
+  CompiledTable,
+  'name' | 'type' | 'keySize' | 'leafSize' | 'maxEntries' | 'flags' | 'keyDesc' | 'leafDesc'
+>;
 
 /** One struct sent through a table: its type in the program's BTF. */
 export interface CompiledEvent {

@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import * as path from 'node:path';
 import { CompileError } from '../errors';
 import { NATIVE_FOLDER } from '../package';
+import type { ExportedTable } from './compiled';
 import { decodeResult, encodeRequest } from './wire';
 
 /*
@@ -16,6 +17,8 @@ export interface CompilerRequest {
   helpers: 'ask' | 'present' | 'absent';
   device: string | undefined;
   cflags: string[];
+  /** The tables of other programs that "extern" may name. */
+  exported: readonly ExportedTable[];
   /** Compiled in turn until one succeeds: the annotated text first, then the user's own, for true messages. */
   texts: string[];
 }
@@ -38,6 +41,10 @@ export interface CompilerResult {
     name: string;
     /** The map's number in the compiler, as the instructions have it. */
     fd: number;
+    /** It is another program's, one of {@link CompilerRequest.exported}. */
+    extern: boolean;
+    /** Other programs may use it as "extern". */
+    exported: boolean;
     /** The fd of the template of a map of maps, -1 for none. */
     innerFd: number;
     /** Where the map is to be pinned, '' for nowhere. */

@@ -386,6 +386,11 @@ const EXPLANATIONS: readonly Explanation[] = [
     },
   },
   {
+    pattern: /reference to undefined table/,
+    code: 'ERR_BCC_EXTERN_TABLE',
+    hint: () => 'load the program that defines it with BPF_TABLE_PUBLIC or BPF_TABLE_SHARED first, and keep it open',
+  },
+  {
     pattern: /unsupported map type: maps\/(\S+)/,
     hint: ([, name]) => didYouMean(name!, MAP_TYPE_NAMES) ?? `the map types are ${MAP_TYPE_NAMES.join(', ')}`,
   },

@@ -8,7 +8,7 @@ import { layoutFromDescription, layoutFromEventFields } from '../layout/descript
 import type { Layout } from '../layout/layout';
 import { type NativeFd, runtime } from '../native';
 import type { TableSpec } from '../table/spec';
-import type { CompiledProgram, CompiledTable } from './compiled';
+import type { CompiledProgram, CompiledTable, ExportedTable } from './compiled';
 
 /** What a table is, before it belongs to a BCC object. */
 export type MapSpec = Omit<TableSpec, 'int64' | 'host' | 'inner'> & { inner?: MapSpec };
@@ -21,10 +21,23 @@ const EINVAL = 22;
  * The tables that programs of this process export (BPF_TABLE_PUBLIC, BPF_TABLE_SHARED), for the ones that name them
  * "extern". The latest of a name counts; a closed program's tables are gone.
  */
-const exportedTables = new Map<string, MapSpec>();
+const exportsByName = new Map<string, { spec: MapSpec; table: ExportedTable }>();
 
-export function exportedTable(name: string): MapSpec | undefined {
-  return exportedTables.get(name);
+/** What the programs of this process export, as the compiler wants to know it. */
+export function exportedTables(): ExportedTable[] {
+  return [...exportsByName.values()].map(({ table }) => table);
+}
+
+/** Whether every extern table of a program is exported, and as it was when the program was compiled. */
+export function externTablesFit(program: CompiledProgram): boolean {
+  return program.tables.every((table) => {
+    if (!table.extern) return true;
+    const exported = exportsByName.get(table.name)?.table;
+    return (
+      exported !== undefined &&
+      Object.entries(exported).every(([key, value]) => table[key as keyof ExportedTable] === value)
+    );
+  });
 }
 
 /** The maps of one program, and its BTF in the kernel. Closing them leaves pinned maps and other programs' maps alone. */
@@ -45,7 +58,7 @@ export class ProgramMaps {
       for (const table of ordered) {
         const spec = this.#open(table, program, types, ifindex);
         this.specs.set(table.name, spec);
-        if (table.exported) exportedTables.set(table.name, spec);
+        if (table.exported) exportsByName.set(table.name, { spec, table: exportedAs(table, spec) });
       }
     } catch (error) {
       this.close();
@@ -59,14 +72,8 @@ export class ProgramMaps {
       ...(table.innerMap !== undefined && { inner: this.specs.get(table.innerMap)! }),
     };
     if (table.extern) {
-      const exported = exportedTables.get(table.name);
-      if (!exported || exported.fd.fd < 0) {
-        throw new LoadError(`the table ${table.name} is "extern", and no other program here exports one of that name`, {
-          code: 'ERR_BCC_EXTERN_TABLE',
-          hint: 'load the program that defines it with BPF_TABLE_PUBLIC or BPF_TABLE_SHARED first, and keep it open',
-        });
-      }
-      return { ...spec, type: exported.type, maxEntries: exported.maxEntries, flags: exported.flags, fd: exported.fd };
+      const { maxEntries, flags, fd } = findExported(table);
+      return { ...spec, maxEntries, flags, fd };
     }
     const { fd, ...own } =
       table.pinned === undefined
@@ -142,9 +149,39 @@ export class ProgramMaps {
   }
 
   close(): void {
-    for (const [name, spec] of exportedTables) if (this.specs.get(name) === spec) exportedTables.delete(name);
+    for (const [name, { spec }] of exportsByName) if (this.specs.get(name) === spec) exportsByName.delete(name);
     for (const fd of this.#owned.splice(0).reverse()) fd.close();
   }
+}
+
+/**
+ * That every extern table of a program is here, and such a one as the program's instructions were made for.
+ * @throws LoadError `ERR_BCC_EXTERN_TABLE`.
+ */
+export function requireExternTables(program: CompiledProgram): void {
+  for (const table of program.tables) if (table.extern) findExported(table);
+}
+
+function exportedAs({ name, type, keySize, leafSize, keyDesc, leafDesc }: CompiledTable, spec: MapSpec): ExportedTable {
+  return { name, type, keySize, leafSize, maxEntries: spec.maxEntries, flags: spec.flags, keyDesc, leafDesc };
+}
+
+/** The map that an extern table stands for. */
+function findExported({ name, type, keySize, leafSize }: CompiledTable): MapSpec {
+  const exported = exportsByName.get(name)?.spec;
+  if (!exported || exported.fd.fd < 0) {
+    throw new LoadError(`the table ${name} is "extern", and no other program here exports one of that name`, {
+      code: 'ERR_BCC_EXTERN_TABLE',
+      hint: 'load the program that defines it with BPF_TABLE_PUBLIC or BPF_TABLE_SHARED first, and keep it open',
+    });
+  }
+  if (exported.type !== type || exported.keySize !== keySize || exported.leafSize !== leafSize) {
+    throw new LoadError(
+      `the "extern" table ${name} is exported as another one than the program was compiled for: type ${exported.type}, key ${exported.keySize} and leaf ${exported.leafSize} bytes, not type ${type}, ${keySize} and ${leafSize}`,
+      { code: 'ERR_BCC_EXTERN_TABLE', hint: 'compile the program again while the other one is open' },
+    );
+  }
+  return exported;
 }
 
 /** A table of a compiled program, with the layouts of its keys, leaves and events. */

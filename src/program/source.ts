@@ -1,4 +1,3 @@
-import { BPFMapType } from '../constants';
 import { stripComments } from '../kernel/headers/scan';
 
 /*
@@ -49,18 +48,6 @@ export interface AnnotatedSource {
   eventTables: string[];
   /** Ring tables whose lost events are counted, in the order of LOST_TABLE's elements. */
   lostTables: string[];
-}
-
-/** What the macros that define tables say and libbcc does not tell afterwards. */
-export interface TableTraits {
-  /** The path on bpffs. */
-  pinned?: string;
-  /** The template of a map of maps. */
-  innerMap?: string;
-  /** BPF_TABLE_PUBLIC and BPF_TABLE_SHARED: other programs of this process may use it as "extern". */
-  exported?: boolean;
-  /** Defined by another program of this process. */
-  extern?: boolean;
 }
 
 /** The end of a comment, string, character constant or preprocessor line that begins at `at`; `at` itself where none does. */
@@ -208,98 +195,6 @@ function oneLine(expression: string): string | undefined {
 /** The line that defines LOST_TABLE; it must stand before the program's text. */
 export function lostTableDefinition(count: number): string {
   return `BPF_PERCPU_ARRAY(${LOST_TABLE}, u64, ${count});`;
-}
-
-const STRING = /^"((?:[^"\\]|\\.)*)"$/;
-
-/** What the table macros say beyond what libbcc reports, by table name. */
-export function findTableTraits(text: string): Map<string, TableTraits> {
-  const traits = new Map<string, TableTraits>();
-  const add = (name: string | undefined, trait: TableTraits) => {
-    if (name) traits.set(name, { ...traits.get(name), ...trait });
-  };
-  eachIdentifier(text, (macro, _start, end) => {
-    if (!macro.startsWith('BPF_')) return undefined;
-    const open = /^\s*\(/.exec(text.slice(end, end + 32));
-    const list = open && readArguments(text, end + open[0].length - 1);
-    if (!list) return undefined;
-    const { args } = list;
-    const strings = args.map((arg) => STRING.exec(arg)?.[1]);
-    // Behind the colon of a type stands a path to pin at, behind the dollar the template of a map of maps.
-    const [kind, info] = /^([^:$]*)(?:[:$](.*))?$/.exec(strings[0] ?? '')?.slice(1) ?? [];
-    switch (macro) {
-      case 'BPF_TABLE':
-      case 'BPF_F_TABLE':
-      case 'BPF_TABLE_PUBLIC':
-      case 'BPF_TABLE_SHARED':
-        if (kind === 'extern') add(args[3], { extern: true });
-        if (info) add(args[3], strings[0]!.includes('$') ? { innerMap: info } : { pinned: info });
-        if (macro.endsWith('PUBLIC') || macro.endsWith('SHARED')) add(args[3], { exported: true });
-        break;
-      case 'BPF_TABLE_PINNED':
-        if (strings[5]) add(args[3], { pinned: strings[5] });
-        break;
-      case 'BPF_QUEUESTACK_PINNED':
-        if (strings[5]) add(args[1], { pinned: strings[5] });
-        break;
-      case 'BPF_QUEUESTACK_PUBLIC':
-      case 'BPF_QUEUESTACK_SHARED':
-        add(args[1], { exported: true });
-        break;
-      case 'BPF_ARRAY_OF_MAPS':
-      case 'BPF_HASH_OF_MAPS': {
-        const inner = strings.find((value) => value !== undefined);
-        if (inner) add(args[0], { innerMap: inner });
-        break;
-      }
-    }
-    return undefined;
-  });
-  return traits;
-}
-
-/**
- * Replaces the type "extern" in table macros by the type of the table that another program exports under the name: the
- * compiler runs in a process of its own, where no other program's tables are.
- */
-export function resolveExternTables(text: string, typeOf: (table: string) => string | undefined): string {
-  return text.replace(
-    /(\bBPF_(?:F_)?TABLE\s*\(\s*)"extern"(\s*,(?:[^,()]|\([^()]*\))*,(?:[^,()]|\([^()]*\))*,\s*)(\w+)/g,
-    (whole, before: string, types: string, name: string) => {
-      const type = typeOf(name);
-      return type === undefined ? whole : `${before}"${type}"${types}${name}`;
-    },
-  );
-}
-
-/** The types that BPF_TABLE takes as text, by map type. */
-const MACRO_TYPES: Readonly<Record<number, string>> = {
-  [BPFMapType.HASH]: 'hash',
-  [BPFMapType.ARRAY]: 'array',
-  [BPFMapType.PROG_ARRAY]: 'prog',
-  [BPFMapType.PERCPU_HASH]: 'percpu_hash',
-  [BPFMapType.PERCPU_ARRAY]: 'percpu_array',
-  [BPFMapType.STACK_TRACE]: 'stacktrace',
-  [BPFMapType.LRU_HASH]: 'lru_hash',
-  [BPFMapType.LRU_PERCPU_HASH]: 'lru_percpu_hash',
-  [BPFMapType.LPM_TRIE]: 'lpm_trie',
-  [BPFMapType.ARRAY_OF_MAPS]: 'array_of_maps',
-  [BPFMapType.HASH_OF_MAPS]: 'hash_of_maps',
-  [BPFMapType.DEVMAP]: 'devmap',
-  [BPFMapType.SOCKMAP]: 'sockmap',
-  [BPFMapType.CPUMAP]: 'cpumap',
-  [BPFMapType.XSKMAP]: 'xskmap',
-  [BPFMapType.SOCKHASH]: 'sockhash',
-  [BPFMapType.CGROUP_STORAGE]: 'cgroup_storage',
-  [BPFMapType.PERCPU_CGROUP_STORAGE]: 'percpu_cgroup_storage',
-  [BPFMapType.SK_STORAGE]: 'sk_storage',
-  [BPFMapType.INODE_STORAGE]: 'inode_storage',
-  [BPFMapType.TASK_STORAGE]: 'task_storage',
-};
-
-/** What BPF_TABLE calls a map type; undefined for those that have macros of their own. */
-export function tableMacroType(mapType: number): string | undefined {
-  return MACRO_TYPES[mapType];
 }
 
 /** The headers whose types a program's words point to: BCC's choice. */

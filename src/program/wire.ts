@@ -8,7 +8,8 @@ import type { CompilerRequest, CompilerResult } from './compiler';
 
 const LITTLE = endianness() === 'LE';
 
-export function encodeRequest({ debug, allowRlimit, helpers, device, cflags, texts }: CompilerRequest): Buffer {
+export function encodeRequest(request: CompilerRequest): Buffer {
+  const { debug, allowRlimit, helpers, device, cflags, exported, texts } = request;
   const parts: Buffer[] = [];
   const number = (value: number) => {
     const bytes = Buffer.allocUnsafe(4);
@@ -30,6 +31,13 @@ export function encodeRequest({ debug, allowRlimit, helpers, device, cflags, tex
   number(HELPERS[helpers]);
   text(device ?? '');
   list(cflags);
+  number(exported.length);
+  for (const { name, type, keySize, leafSize, maxEntries, flags, keyDesc, leafDesc } of exported) {
+    text(name);
+    [type, keySize, leafSize, maxEntries, flags].forEach(number);
+    text(keyDesc);
+    text(leafDesc);
+  }
   list(texts);
   return Buffer.concat(parts);
 }
@@ -68,6 +76,8 @@ export function decodeResult(bytes: Uint8Array): CompilerResult {
     tables: list(() => ({
       name: text(),
       fd: number(),
+      extern: number() !== 0,
+      exported: number() !== 0,
       innerFd: number() | 0,
       pinned: text(),
       type: number(),

@@ -451,10 +451,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
       const source = await import('../../src/program/source.js');
       const scan = await import('../../src/kernel/headers/scan.js');
       const seeds = [...fixtures('compile', '.c'), ...fixtures('verifier', '.c')].map((text) =>
-        Buffer.concat([
-          text,
-          Buffer.from('\nBPF_TABLE("extern", u32, u64, t, 4); BPF_PERF_OUTPUT(e); e.perf_submit(ctx, &d, 4);'),
-        ]),
+        Buffer.concat([text, Buffer.from('\nBPF_PERF_OUTPUT(e); e.perf_submit(ctx, &d, 4);')]),
       );
       return {
         seeds,
@@ -465,8 +462,6 @@ export const TARGETS: Readonly<Record<string, Target>> = {
             const annotated = source.annotateEvents(text, countLost);
             if (annotated.text.split('\n').length !== lines) throw new Error('the annotated text has other lines');
           }
-          source.findTableTraits(text);
-          source.resolveExternTables(text, () => 'hash');
           scan.includes(text);
           scan.declarations(text);
           scan.words(scan.stripComments(text));

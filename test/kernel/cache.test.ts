@@ -20,7 +20,7 @@ import { BCC, clearCache, listCache } from 'tsbcc';
 import { decodeProgram, encodeProgram } from '../../src/program/codec';
 import type { CompiledProgram } from '../../src/program/compiled';
 import { compilerFile } from '../../src/program/compiler';
-import { requireRoot, runProcess } from '../helpers';
+import { itIf, requireRoot, runProcess } from '../helpers';
 
 /*
  * The cache of compiled programs and program files, for input that is damaged, hostile or foreign. What is loaded must be
@@ -255,6 +255,41 @@ describe('a program file', () => {
     expect([load(source), load(source)]).toEqual(['process', 'cache']);
   });
 
+  it('for another kernel is compiled with the event loop free by BCC.load', async () => {
+    change((program) => (program.origin.kernelRelease = '4.4.0-1-old'));
+    const go = path.join(folder, 'go');
+    const wrapper = path.join(folder, 'compiler');
+    const wait = `for i in $(seq 100); do [ -e ${go} ] && exec ${compilerFile()}; sleep 0.1; done; exit 98`;
+    writeFileSync(wrapper, `#!/bin/sh\n${wait}\n`, { mode: 0o755 });
+    process.env.TSBCC_COMPILER = wrapper;
+    try {
+      const loading = BCC.load({ program: file, ...options, cache });
+      writeFileSync(go, '');
+      using b = await loading;
+      expect(b.compiledBy).toBe('process');
+    } finally {
+      delete process.env.TSBCC_COMPILER;
+    }
+  });
+
+  it('whose extern table is exported with another shape is refused, and compiled where the text is there', () => {
+    const text = 'BPF_TABLE("extern", u32, u64, cache_test_shape, 8);';
+    {
+      using _hash = new BCC('BPF_TABLE_PUBLIC("hash", u32, u64, cache_test_shape, 8);');
+      writeFileSync(file, encodeProgram(BCC.compile(text)));
+      using _user = new BCC({ program: file });
+    }
+    using _array = new BCC('BPF_TABLE_PUBLIC("array", u32, u32, cache_test_shape, 8);');
+    const error = expect.objectContaining({
+      code: 'ERR_BCC_EXTERN_TABLE',
+      message: expect.stringContaining('cache_test_shape'),
+    });
+    expect(() => new BCC({ program: file })).toThrow(error);
+    using user = new BCC({ program: file, text });
+    user.table('cache_test_shape').set(1, 7);
+    expect(user.table('cache_test_shape').get(1)).toBe(7);
+  });
+
   it('of another version of the format, or damaged, is refused by name, and compiled where the text is there', () => {
     const whole = readFileSync(file);
     const other = Buffer.from(whole);
@@ -281,19 +316,102 @@ describe('from the cache too', () => {
       ['cache', 'cache'],
     ]);
 
-  it('extern and exported tables find each other', () => {
+  /** A program that writes 4 under 3 into another program's table. */
+  const WRITER = `#define THEIRS "extern"
+    #define EXTERN(name) BPF_TABLE(THEIRS, u32, u64, name, 64)
+    EXTERN(cache_test_counts);
+    int on_sync(void *ctx) { u32 key = 3; u64 value = 4; cache_test_counts.update(&key, &value); return 0; }`;
+
+  it.each([
+    ['BPF_TABLE_PUBLIC', 'BPF_TABLE_PUBLIC("hash", u32, u64, cache_test_counts, 64);'],
+    [
+      'BPF_TABLE_PUBLIC behind a macro',
+      '#define COUNTS(name) BPF_TABLE_PUBLIC("hash", u32, u64, name, 64)\nCOUNTS(cache_test_counts);',
+    ],
+    [
+      'BPF_TABLE_SHARED behind a macro',
+      '#define COUNTS(kind, name) BPF_TABLE_##kind("percpu_array", u32, u64, name, 64)\nCOUNTS(SHARED, cache_test_counts);',
+    ],
+  ])('extern tables find what %s exports', (_macro, text) => {
     twice(() => {
-      using first = new BCC({ text: 'BPF_TABLE_PUBLIC("hash", u32, u64, cache_test_counts, 64);', cache });
+      using first = new BCC({ text, cache });
+      using second = new BCC({ text: WRITER, cache });
+      second.attachTracepoint({ tp: 'syscalls:sys_enter_sync', fnName: 'on_sync' });
+      runProcess('/bin/sync');
+      const value = first.table('cache_test_counts').get(3);
+      expect([value].flat().reduce((sum: bigint, one) => sum + (one as bigint), 0n)).toBe(4n);
+      return [first.compiledBy, second.compiledBy];
+    });
+  });
+
+  it('a queue behind a macro that exports it is found by its name', () => {
+    twice(() => {
+      using first = new BCC({
+        text: '#define WORK(name) BPF_QUEUESTACK_PUBLIC("queue", name, u64, 8, 0)\nWORK(cache_test_work);',
+        cache,
+      });
       using second = new BCC({
-        text: `BPF_TABLE("extern", u32, u64, cache_test_counts, 64);
-          int on_sync(void *ctx) { u32 key = 3; u64 value = 4; cache_test_counts.update(&key, &value); return 0; }`,
+        text: `BPF_QUEUESTACK("extern", cache_test_work, u64, 8, 0);
+          int on_sync(void *ctx) { u64 value = 5; cache_test_work.push(&value, 0); return 0; }`,
         cache,
       });
       second.attachTracepoint({ tp: 'syscalls:sys_enter_sync', fnName: 'on_sync' });
       runProcess('/bin/sync');
-      expect(first.table('cache_test_counts').get(3)).toBe(4n);
+      expect(first.table('cache_test_work').pop()).toBe(5n);
       return [first.compiledBy, second.compiledBy];
     });
+  });
+
+  it('an extern table that is exported with another shape is compiled anew', () => {
+    const source = (table: string) => {
+      using _first = new BCC({ text: `BPF_TABLE_PUBLIC(${table});`, cache });
+      using second = new BCC({ text: WRITER, cache });
+      second.attachTracepoint({ tp: 'syscalls:sys_enter_sync', fnName: 'on_sync' });
+      return second.compiledBy;
+    };
+    const hash = '"hash", u32, u64, cache_test_counts, 64';
+    const array = '"array", u32, u64, cache_test_counts, 8';
+    expect([hash, hash, array, array].map(source)).toEqual(['process', 'cache', 'process', 'cache']);
+  });
+
+  it("a table of a program's own hides an exported one of its name, and is exported where it says so", () => {
+    const own = (macro: string) => `${macro}("hash", u32, u64, cache_test_hidden, 8);\n${WRITER}`;
+    twice(() => {
+      using _counts = new BCC({ text: 'BPF_TABLE_PUBLIC("hash", u32, u64, cache_test_counts, 64);', cache });
+      using other = new BCC({ text: 'BPF_TABLE_PUBLIC("hash", u32, u64, cache_test_hidden, 64);', cache });
+      using plain = new BCC({ text: own('BPF_TABLE'), cache });
+      using shared = new BCC({ text: own('BPF_TABLE_SHARED'), cache });
+      other.table('cache_test_hidden').set(1, 10n);
+      plain.table('cache_test_hidden').set(1, 20n);
+      shared.table('cache_test_hidden').set(1, 30n);
+      const copy = (b: BCC) => b.table('cache_test_hidden').get(1);
+      expect([other, plain, shared].map(copy)).toEqual([10n, 20n, 30n]);
+      using user = new BCC({ text: 'BPF_TABLE("extern", u32, u64, cache_test_hidden, 8);', cache });
+      expect(copy(user)).toBe(30n);
+      return [plain.compiledBy, shared.compiledBy];
+    });
+  });
+
+  itIf('bpffs', 'a pinned table is found again, behind macros too', () => {
+    const at = path.join('/sys/fs/bpf', `tsbcc-cache-test-${process.pid}`);
+    const text = `#define WHERE "${at}"
+      #define KEPT(name) BPF_TABLE_PINNED("hash", u32, u64, name, 8, WHERE)
+      KEPT(kept);`;
+    try {
+      const values = [1n, 2n].map((value) => {
+        using b = new BCC({ text, cache });
+        const kept = b.table('kept');
+        const before = kept.get(1);
+        kept.set(1, value);
+        return [b.compiledBy, before];
+      });
+      expect(values).toEqual([
+        ['process', undefined],
+        ['cache', 1n],
+      ]);
+    } finally {
+      rmSync(at, { force: true });
+    }
   });
 
   it('maps of maps find their template, behind a macro too', () => {

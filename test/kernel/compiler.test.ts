@@ -16,7 +16,16 @@ BPF_HASH(counts, u32, u64);
 int on_call(void *ctx) { struct event e = { 1 }; counts.increment(e.pid); return events.ringbuf_output(&e, sizeof(e), 0); }`;
 
 function request(changes: Partial<CompilerRequest> = {}): CompilerRequest {
-  return { debug: 0, allowRlimit: true, helpers: 'ask', device: undefined, cflags: [], texts: [PROGRAM], ...changes };
+  return {
+    debug: 0,
+    allowRlimit: true,
+    helpers: 'ask',
+    device: undefined,
+    cflags: [],
+    exported: [],
+    texts: [PROGRAM],
+    ...changes,
+  };
 }
 
 function environment(text = PROGRAM): NodeJS.ProcessEnv {

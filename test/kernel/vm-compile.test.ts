@@ -67,7 +67,15 @@ describeIf({ when: BUSYBOX !== '', reason: 'busybox is not installed' }, 'a comp
     const env = { ...process.env, BCC_KERNEL_SOURCE: resolveHeaders('btf', TEXT).path };
     const child = spawn(script, { env, stdio: ['pipe', 'pipe', 'pipe', 'pipe'] });
     child.stdin!.end(
-      encodeRequest({ debug: 0, allowRlimit: true, helpers: 'ask', device: undefined, cflags: [], texts: [text] }),
+      encodeRequest({
+        debug: 0,
+        allowRlimit: true,
+        helpers: 'ask',
+        device: undefined,
+        cflags: [],
+        exported: [],
+        texts: [text],
+      }),
     );
     const streams = [child.stderr!, child.stdio[3] as NodeJS.ReadableStream].map((stream) => buffer(stream));
     const [[code], messages, result] = await Promise.all([once(child, 'close'), ...streams]);

@@ -1,12 +1,10 @@
 import {
   annotateEvents,
   findEventCalls,
-  findTableTraits,
   generateAutoIncludes,
   LOST_TABLE,
   newerMacros,
   programText,
-  resolveExternTables,
 } from '../../src/program/source';
 
 describe('the text of a program', () => {
@@ -98,37 +96,6 @@ describe('annotating events', () => {
   it('returns a text without events unchanged', () => {
     const text = 'BPF_HASH(h);\nint f(void *ctx) { h.increment(1); return 0; }';
     expect(annotateEvents(text, true)).toEqual({ text, eventTables: [], lostTables: [] });
-  });
-});
-
-describe('what the table macros say', () => {
-  it('tells pins, templates, exports and externs', () => {
-    const traits = findTableTraits(`
-      BPF_TABLE_PINNED("hash", u64, u64, kept, 10, "/sys/fs/bpf/kept");
-      BPF_TABLE("hash:/sys/fs/bpf/raw", u64, u64, raw, 10);
-      BPF_ARRAY_OF_MAPS(outer, "inner", 10);
-      BPF_HASH_OF_MAPS(named, struct k, "inner", 10);
-      BPF_TABLE_PUBLIC("hash", u64, struct { int a, b; }, pub, 10);
-      BPF_TABLE_SHARED("array", int, u64, shared, 10);
-      BPF_TABLE("extern", int, u64, there, 10);
-      BPF_QUEUESTACK_PINNED("queue", q, u64, 10, 0, "/sys/fs/bpf/q");
-      BPF_HASH(plain);`);
-    expect(Object.fromEntries(traits)).toEqual({
-      kept: { pinned: '/sys/fs/bpf/kept' },
-      raw: { pinned: '/sys/fs/bpf/raw' },
-      outer: { innerMap: 'inner' },
-      named: { innerMap: 'inner' },
-      pub: { exported: true },
-      shared: { exported: true },
-      there: { extern: true },
-      q: { pinned: '/sys/fs/bpf/q' },
-    });
-  });
-
-  it('makes an extern table the type that is exported, and leaves unknown ones', () => {
-    const text = 'BPF_TABLE("extern", int, struct pair(a, b), one, 10);\nBPF_TABLE("extern", u64, u64, two, 10);';
-    const resolved = resolveExternTables(text, (name) => (name === 'one' ? 'array' : undefined));
-    expect(resolved).toBe(text.replace('"extern", int', '"array", int'));
   });
 });
 
