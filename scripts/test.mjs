@@ -176,6 +176,7 @@ if (args.length > 0) {
   checkCacheUse(path.join(env.XDG_CACHE_HOME, 'tsbcc', 'programs'), filled);
   jest('package', ['test/package', '--runInBand'], { asRoot: true });
   check('sanitizers', process.execPath, ['scripts/sanitize.mjs', '--leak-rounds', '10'], { asRoot: true });
+  check('valgrind', process.execPath, ['scripts/valgrind.mjs'], { asRoot: true });
   check('soak', process.execPath, ['scripts/soak.mjs', ...SOAK], { asRoot: true });
   runners('other releases of Node.js', 'node', ['scripts/node-matrix.mjs'], { asRoot: true });
   runners('virtual machines', 'vm', ['test/vm/run.mjs', 'test/vm/ahead-of-time.mjs', 'test/headers/other-kernels.mjs']);
