@@ -31,7 +31,12 @@ const constants = 'kernel/constants.test.ts';
 export const sections = {
   BPF: [
     ['BPF(text, src_file, …)', 'BCC', bcc, 'tells how it came about'],
-    ['BPF(…, debug, cflags, …)', 'BCC', bcc, 'serves a program again, and not one with other flags'],
+    [
+      'BPF(…, debug, cflags, …)',
+      'BCC',
+      'kernel/compiling.test.ts',
+      'serves a program again, and not one with other flags',
+    ],
     ['close, cleanup, with', 'BCC#close', bcc, 'leaves nothing in the kernel when it is closed'],
     ['cleanup', 'BCC#cleanup', bcc, 'leaves nothing in the kernel when it is closed'],
     ['b[name]', 'BCC#table', bcc, 'counts in a table that reads as a Map'],

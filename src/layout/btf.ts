@@ -171,7 +171,7 @@ export class Btf {
     return {
       id,
       kind,
-      name: this.#string(this.#view.getUint32(at, true)),
+      name: this.string(this.#view.getUint32(at, true)),
       size: sized ? word : 0,
       type: kind === 'array' ? this.#view.getUint32(at + 12, true) : sized ? 0 : word,
       length: kind === 'array' ? this.#view.getUint32(at + 20, true) : info & 0xffff,
@@ -195,7 +195,7 @@ export class Btf {
     return this.#entries(id, ['struct', 'union'], (view, at, flag) => {
       const offset = view.getUint32(at + 8, true);
       return {
-        name: this.#string(view.getUint32(at, true)),
+        name: this.string(view.getUint32(at, true)),
         type: view.getUint32(at + 4, true),
         bitOffset: flag ? offset & 0xffffff : offset,
         bitSize: flag ? offset >>> 24 : 0,
@@ -213,21 +213,21 @@ export class Btf {
       if (type.size > 4) return [];
       const signed = this.#enumSigned(type);
       return this.#entries(id, ['enum'], (view, at) => ({
-        name: this.#string(view.getUint32(at, true)),
+        name: this.string(view.getUint32(at, true)),
         value: signed ? view.getInt32(at + 4, true) : view.getUint32(at + 4, true),
       }));
     }
     return this.#entries(id, ['enum64'], (view, at, signed) => {
       const bits = (BigInt(view.getUint32(at + 8, true)) << 32n) | BigInt(view.getUint32(at + 4, true));
       const value = signed ? BigInt.asIntN(64, bits) : bits;
-      return { name: this.#string(view.getUint32(at, true)), value: type.size > 4 ? value : Number(value) };
+      return { name: this.string(view.getUint32(at, true)), value: type.size > 4 ? value : Number(value) };
     });
   }
 
   /** The parameters of a func_proto, [] of anything else. */
   parameters(id: number): BtfParameter[] {
     return this.#entries(id, ['func_proto'], (view, at) => ({
-      name: this.#string(view.getUint32(at, true)),
+      name: this.string(view.getUint32(at, true)),
       type: view.getUint32(at + 4, true),
     }));
   }
@@ -515,7 +515,8 @@ export class Btf {
     return this.#offsets[id - this.#firstId]!;
   }
 
-  #string(offset: number): string {
+  /** The string that a name or a line refers to by its offset; '' at 0. */
+  string(offset: number): string {
     if (offset === 0) return '';
     const [owner, start] = this.#stringPlace(offset);
     return owner.#bytes.toString('utf8', start, owner.#bytes.indexOf(0, start));

@@ -3,6 +3,7 @@ import { errnoText, LoadError } from '../errors';
 import { type NativeProgramAttributes, runtime } from '../native';
 import type { CompiledFunction, CompiledProgram } from './compiled';
 import { BPFFunction } from './function';
+import { sourceLines } from './line-info';
 import type { ProgramMaps } from './maps';
 import { explainLoadFailure } from './verifier-log';
 
@@ -82,7 +83,7 @@ export function loadFunction(
     if (bare.fd) return new BPFFunction(fn.name, type, bare.fd);
   }
   const { text } = program.origin;
-  const facts = { errno, log: result.log, fnName: fn.name, progType: type, text };
+  const facts = { errno, log: result.log, fnName: fn.name, progType: type, text, lines: sourceLines(program, fn) };
   const { message, hint, code, excerpt } = explainLoadFailure(facts);
   throw new LoadError(`the kernel refused the function ${fn.name}: ${message} (${errnoText(errno)})${excerpt}`, {
     code,

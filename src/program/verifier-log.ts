@@ -1,5 +1,6 @@
 import { type Capability, privilegeHint } from '../capabilities';
 import { helperName } from './helpers';
+import type { SourceLine } from './line-info';
 
 /** What is known of a refused load. */
 export interface LoadFailureFacts {
@@ -12,6 +13,8 @@ export interface LoadFailureFacts {
   progType?: number;
   /** The user's own text: source lines of the log are then told by the user's line numbers. */
   text?: string;
+  /** The program's own lines: what the log leaves out is told by them. */
+  lines?: readonly SourceLine[];
 }
 
 /** A refusal in words. `message` is one sentence; `excerpt` the C line, the instruction and the kernel's last words. */
@@ -49,14 +52,20 @@ const SUMMARY = /^(?:processed (\d+) insns|verification time |stack depth |max_s
 const STATE =
   /^(?:\d+: (?:R\d|frame|safe$)|from \d+ to \d+|R\d+(?:_[rw]+)?=| R\d+=|caller:| ?frame\d+:|last_idx |first_idx |regs=|parent |mark_precise|propagating |func#|Live regs|Validating |returning from callee|to caller at|BEGIN|END|Func#|\s*\d+: safe)/;
 
-/** Takes the log of one load apart. */
-export function parseVerifierLog(log: string): VerifierLog {
+/** The line of the program that an instruction was made of. */
+function lineOf(insn: number, lines: readonly SourceLine[]): SourceLine | undefined {
+  return lines.findLast((line) => line.insn <= insn);
+}
+
+/** Takes the log of one load apart; `lines` are the program's own. */
+export function parseVerifierLog(log: string, lines: readonly SourceLine[] = []): VerifierLog {
   const reason: string[] = [];
   const annotations: AnnotatedLine[] = [];
   let instruction: VerifierLog['instruction'];
   let source: AnnotatedLine | undefined;
   let processed: number | undefined;
-  for (const line of log.split('\n')) {
+  // What follows the last newline is the beginning of a line: there was no room for more.
+  for (const line of log.slice(0, log.lastIndexOf('\n') + 1).split('\n')) {
     const text = line.trimEnd();
     if (text === '' || STATE.test(text)) continue;
     const summary = SUMMARY.exec(text);
@@ -68,6 +77,10 @@ export function parseVerifierLog(log: string): VerifierLog {
     if (step) {
       instruction = { index: Number(step[1]), text: step[2]!.replace(/\s*;.*$/, '') };
       reason.length = 0;
+      if (source?.line === 0) {
+        const line = lineOf(instruction.index, lines);
+        if (line?.text === source.text) source.line = line.line;
+      }
       continue;
     }
     const annotated = ANNOTATION.exec(text);
@@ -82,6 +95,9 @@ export function parseVerifierLog(log: string): VerifierLog {
     }
     reason.push(text);
   }
+  // What is refused before the walk through the program names an instruction at most.
+  const place = instruction?.index ?? /\binsn (\d+)/.exec(reason.join('\n'))?.[1];
+  if (place !== undefined) source ??= lineOf(Number(place), lines);
   return { reason, instruction, source, annotations, processed };
 }
 
@@ -185,6 +201,18 @@ function calledHelper({ parsed }: Context): string {
   return /^call (\S+?)#\d+/.exec(parsed.instruction?.text ?? '')?.[1] ?? 'the helper';
 }
 
+/** Helpers that read the kernel's memory. */
+const OF_PERFMON = /^bpf_(?:probe_read|trace_|get_current_task|snprintf|task_pt_regs)/;
+
+function helperHint(name: string): string {
+  if (name === 'bpf_probe_write_user' || name === 'bpf_override_return')
+    return 'that helper changes what runs: kernel lockdown or the configuration of this kernel forbids it';
+  return (
+    (OF_PERFMON.test(name) ? privilegeHint(1, 'CAP_PERFMON') : undefined) ??
+    'the manual page bpf-helpers(7) tells which program types have which helpers; another hook may offer it'
+  );
+}
+
 /** The map whose lookup gave the register, where the log's states tell it. */
 function mapOf(register: string, { facts }: Context): string | undefined {
   const states = [
@@ -203,6 +231,16 @@ function writes({ parsed }: Context): boolean {
   return parsed.instruction?.text.startsWith('*(') ?? false;
 }
 
+/** Whether the refused instruction computes, and more than a sum or a difference: `r1 /= r6`. */
+function computes({ parsed }: Context): boolean {
+  return /^[rw]\d+ (?:s?[*/%]|[&|^]|<<|s?>>)= /.test(parsed.instruction?.text ?? '');
+}
+
+/** Whether the kernel had more to say than was kept: before Linux 6.4 the end of a long log is lost. */
+function wasCut({ reason, instruction }: VerifierLog): boolean {
+  return reason.length === 0 && instruction !== undefined;
+}
+
 /**
  * Whether a register was last loaded with the address 0 by the instruction that loads addresses of variables: libbcc
  * loads no data sections, and leaves their addresses 0.
@@ -216,12 +254,18 @@ function isUnloadedData(register: string, { facts }: Context): boolean {
 const STACK_SIZE = 512;
 /** How many annotated lines are looked through for one of the user's. */
 const NEAREST = 16;
+const UNWRITTEN = 'it reads or hands out bytes of the stack that were never written';
+const INITIALIZE_HINT =
+  'initialise the whole struct where it is declared (struct event e = {};), padding between its members included';
 const BOUND_HINT =
   'compare it with the size first (if (i >= SIZE) return 0;), or mask it (i &= SIZE - 1, SIZE a power of two)';
 const STACK_HINT =
   'keep large structs and buffers in a BPF_PERCPU_ARRAY of one element; a program has 512 bytes of stack';
 const LOOP_HINT =
   'give the loop a bound that is a constant and a counter of its own (for (int i = 0; i < 16; i++)); before Linux 5.3 also #pragma unroll';
+const TOO_COMPLEX_HINT =
+  'make loops shorter and branches in them fewer, or split the program with a BPF_PROG_ARRAY; since Linux 5.17 bpf_loop() keeps a long loop cheap';
+const MAP_HELPER_HINT = 'use the methods that BCC gives this kind of table, or a table of another kind';
 const PROBE_READ_HINT =
   'read through a helper: bpf_probe_read_kernel(&value, sizeof(value), pointer), or bpf_probe_read_user for memory of a process';
 
@@ -236,6 +280,7 @@ const POINTER_NAMES: Readonly<Record<string, string>> = {
   scalar: 'a plain number',
   mem: 'memory',
   ringbuf_mem: 'a reserved record',
+  alloc_mem: 'a reserved record',
   sock: 'a socket',
   ptr_: 'a kernel object',
   fp_: 'the stack',
@@ -252,7 +297,7 @@ const EXPLANATIONS: readonly Explanation[] = [
     message: ([, register, what], context) =>
       what === 'map_value'
         ? `a leaf${inMap(register!, context)} is used without asking whether the lookup found one`
-        : `a pointer that may be NULL (${what}) is used without asking`,
+        : `${pointerName(what!)} that may be NULL is used without asking`,
     hint: () => 'test it before the first use: if (!value) return 0;',
   },
   {
@@ -289,9 +334,8 @@ const EXPLANATIONS: readonly Explanation[] = [
   {
     pattern: /invalid (?:indirect )?(?:read|access)(?: from| to)? stack (?:R\d+ )?(?:var_)?off (\S+?)\+\d+ size (\d+)/,
     code: 'ERR_BCC_UNINITIALIZED',
-    message: () => 'it reads or hands out bytes of the stack that were never written',
-    hint: () =>
-      'initialise the whole struct where it is declared (struct event e = {};), padding between its members included',
+    message: () => UNWRITTEN,
+    hint: () => INITIALIZE_HINT,
   },
   {
     pattern: /invalid variable-offset (?:read|write|indirect access|helper access)[\s\S]*?stack R\d+/,
@@ -308,6 +352,14 @@ const EXPLANATIONS: readonly Explanation[] = [
       `${calledHelper(context)} is given up to ${size} bytes of a local variable, and there are at most ${off}`,
     hint: () =>
       'bound the size by the size of the variable just before the call: if (size > sizeof(buffer)) size = sizeof(buffer);',
+  },
+  {
+    // The stack of a process without CAP_PERFMON reaches as far as it was written.
+    pattern: /invalid (?:read|indirect access)[\s\S]*?(?:from|to) stack R\d+ off=-(\d+) size=\d+/,
+    when: ([, off]) => Number(off) <= STACK_SIZE,
+    code: 'ERR_BCC_UNINITIALIZED',
+    message: () => UNWRITTEN,
+    hint: () => INITIALIZE_HINT,
   },
   {
     pattern:
@@ -327,8 +379,7 @@ const EXPLANATIONS: readonly Explanation[] = [
     pattern: /BPF program is too large\. Processed (\d+) insn/,
     code: 'ERR_BCC_TOO_COMPLEX',
     message: ([, count]) => `the kernel gave up after walking through ${count} instructions, its limit`,
-    hint: () =>
-      'make loops shorter and branches in them fewer, or split the program with a BPF_PROG_ARRAY; since Linux 5.17 bpf_loop() keeps a long loop cheap',
+    hint: () => TOO_COMPLEX_HINT,
   },
   {
     pattern: /The sequence of (\d+) jumps is too complex/,
@@ -352,10 +403,7 @@ const EXPLANATIONS: readonly Explanation[] = [
     pattern: /program of this type cannot use helper (\S+?)#\d+|unknown func (bpf_\w+)#\d+/,
     code: 'ERR_BCC_HELPER',
     message: (match, context) => `${kindOf(context)} may not call ${match[1] ?? match[2]}`,
-    hint: ([, name]) =>
-      name === 'bpf_probe_write_user' || name === 'bpf_override_return'
-        ? 'that helper changes what runs: kernel lockdown or the configuration of this kernel forbids it'
-        : 'the manual page bpf-helpers(7) tells which program types have which helpers; another hook may offer it',
+    hint: ([, known, unknown]) => helperHint((known ?? unknown)!),
   },
   {
     pattern: /invalid func unknown#(-?\d+)/,
@@ -412,6 +460,19 @@ const EXPLANATIONS: readonly Explanation[] = [
     hint: () => BOUND_HINT,
   },
   {
+    pattern: /invalid access to memory, mem_size=(\d+) off=(-?\d+) size=(\d+)/,
+    code: 'ERR_BCC_BOUNDS',
+    message: ([, size, off, width]) =>
+      `it goes outside of what it was given: size ${width} at offset ${off}, and there are ${size} bytes`,
+    hint: () => BOUND_HINT,
+  },
+  {
+    pattern: /^invalid zero-sized read/m,
+    code: 'ERR_BCC_MAP_HELPER',
+    message: (_, context) => `${calledHelper(context)} does not work on a table of this kind`,
+    hint: () => MAP_HELPER_HINT,
+  },
+  {
     pattern: /R(\d+) (?:min value is negative|unbounded memory access), (?:either )?use|R\d+ invalid zero-sized read/,
     code: 'ERR_BCC_BOUNDS',
     message: ([, register], context) =>
@@ -421,7 +482,8 @@ const EXPLANATIONS: readonly Explanation[] = [
   },
   {
     pattern:
-      /(R\d+) (?:unbounded memory access|(?:min|max) value is (?:negative|outside)|unbounded)|makes \w+ pointer be out of bounds|unbounded min value is not allowed|invalid access to memory, mem_size/,
+      /(R\d+) (?:unbounded memory access|(?:min|max) value is (?:negative|outside)|unbounded)|makes \w+ pointer be out of bounds|unbounded min value is not allowed/,
+    when: (_, context) => !computes(context),
     code: 'ERR_BCC_BOUNDS',
     message: ([, register], context) =>
       `an index or offset has no bound that the kernel can see${register ? `, and may reach outside the leaf${inMap(register, context)}` : ''}`,
@@ -454,7 +516,7 @@ const EXPLANATIONS: readonly Explanation[] = [
     pattern: /cannot pass map_type (\d+) into func (\S+?)#/,
     code: 'ERR_BCC_MAP_HELPER',
     message: ([, , name]) => `${name} does not work on a table of this kind`,
-    hint: () => 'use the methods that BCC gives this kind of table, or a table of another kind',
+    hint: () => MAP_HELPER_HINT,
   },
   {
     pattern: /unreachable insn (\d+)/,
@@ -543,7 +605,7 @@ const EXPLANATIONS: readonly Explanation[] = [
     hint: () => 'count with atomics (lock_xadd, table.increment), or give each CPU its own value (BPF_PERCPU_HASH)',
   },
   {
-    pattern: /function calls are not allowed while holding a lock|bpf_spin_lock/,
+    pattern: /function calls are not allowed while holding a lock|bpf_spin_(?:un)?lock/,
     code: 'ERR_BCC_LOCK',
     message: () => 'it uses a bpf_spin_lock in a way that the kernel does not allow',
     hint: () => 'hold one lock at a time, call nothing while it is held, release it on every path',
@@ -593,9 +655,14 @@ const BY_ERRNO: Readonly<Record<number, ErrnoExplanation>> = {
   },
   7: {
     code: 'ERR_BCC_TOO_COMPLEX',
-    message: () => 'it has more instructions than the kernel takes from this process',
-    hint: () =>
-      'split the program with a BPF_PROG_ARRAY; as root, Linux 5.2 and newer take a million, before and otherwise 4096',
+    message: ({ parsed }) =>
+      wasCut(parsed)
+        ? 'the kernel gave up after walking through as many instructions as it is ready to'
+        : 'it has more instructions than the kernel takes from this process',
+    hint: ({ parsed }) =>
+      wasCut(parsed)
+        ? TOO_COMPLEX_HINT
+        : 'split the program with a BPF_PROG_ARRAY; as root, Linux 5.2 and newer take a million, before and otherwise 4096',
   },
   12: {
     code: 'ERR_BCC_MEMORY',
@@ -621,10 +688,12 @@ const BY_ERRNO: Readonly<Record<number, ErrnoExplanation>> = {
 };
 
 function excerptOf({ facts, parsed }: Context): string {
-  const { text } = facts;
+  const { text, lines: known = [] } = facts;
   const lines: string[] = [];
-  const own = (annotated: AnnotatedLine) => (text === undefined ? 0 : ownLine(annotated, parsed.annotations, text));
+  const around = known.length > 0 ? known : parsed.annotations;
+  const own = (annotated: AnnotatedLine) => (text === undefined ? 0 : ownLine(annotated, around, text));
   const show = (line: number) => `line ${line}: ${text!.split('\n')[line - 1]!.trim()}`;
+  if (wasCut(parsed)) lines.push('the log is longer than what is kept of it, and ends at');
   if (parsed.source) {
     const line = own(parsed.source);
     if (line > 0) {
@@ -646,7 +715,7 @@ function excerptOf({ facts, parsed }: Context): string {
 
 /** Says in a sentence why the kernel refused a function, and shows the place. */
 export function explainLoadFailure(facts: LoadFailureFacts): LoadFailure {
-  const parsed = parseVerifierLog(facts.log);
+  const parsed = parseVerifierLog(facts.log, facts.lines);
   const context: Context = { facts, parsed };
   const excerpt = excerptOf(context);
   const reason = parsed.reason.join('\n');

@@ -222,7 +222,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
       const { explainLoadFailure } = await import('../../src/program/verifier-log.js');
       const text = fixtures('verifier', '.c').join('\n');
       return {
-        seeds: fixtures('verifier', '.log'),
+        seeds: ['6.1', '6.12', '6.18'].flatMap((kernel) => fixtures(`verifier/${kernel}`, '.log')),
         run(input) {
           for (const errno of [13, 22])
             explainLoadFailure({ errno, log: latin1(input), fnName: 'f', progType: 5, text });

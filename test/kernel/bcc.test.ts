@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { BCC, BPFProgType, type CompileError, type LoadError } from '../../src';
+import { BCC, BPFProgType, type LoadError } from '../../src';
 import { runtime } from '../../src/native';
 import { requireRoot, runProcess } from '../helpers';
 
@@ -66,6 +66,11 @@ int unbounded(void *ctx) {
   u64 *p = (u64 *)ctx;
   return *(int *)(p + bpf_get_prandom_u32());
 }
+
+int unchecked(void *ctx) {
+  u64 *call = calls.lookup((u32 *)8);
+  return call != 0;
+}
 `;
 
 const tp = 'syscalls:sys_enter_sync';
@@ -103,7 +108,7 @@ describe.each([
 
   it('tells how it came about', () => {
     expect(b.compiledBy).toBe(cached ? 'cache' : 'process');
-    expect(b.functions).toEqual(['send', 'unbounded']);
+    expect(b.functions).toEqual(['send', 'unbounded', 'unchecked']);
     expect(Object.keys(b.tables)).toEqual(['bare', 'calls', 'mixed', 'perf', 'ring']);
   });
 
@@ -148,6 +153,13 @@ describe.each([
     } catch (error) {
       expect((error as LoadError).message).toContain('return *(int *)(p + bpf_get_prandom_u32());');
     }
+  });
+
+  it('names the line that the verifier refuses where libbcc wrote another in its place', () => {
+    const line = TEXT.split('\n').findIndex((text) => text.includes('calls.lookup')) + 1;
+    expect(() => b.loadFunc('unchecked', BPFProgType.TRACEPOINT)).toThrow(
+      `line ${line}: u64 *call = calls.lookup((u32 *)8);`,
+    );
   });
 
   it('names the nearest function or table for one that does not exist', () => {
@@ -247,45 +259,6 @@ it('tells on stderr what debug flags ask for, and compiles afresh for it', () =>
   expect(stderr).toMatch(/processed \d+ insns/);
 });
 
-describe('compile errors', () => {
-  const failure = (text: string, options = {}): CompileError => {
-    try {
-      new BCC({ text, ...options }).close();
-    } catch (error) {
-      return error as CompileError;
-    }
-    throw new Error('it compiled');
-  };
-
-  it("stand in the user's own lines and columns", () => {
-    const error = failure('BPF_PERF_OUTPUT(e);\nint f(void *ctx) {\n  int x = y;\n  return 0;\n}');
-    expect(error.name).toBe('CompileError');
-    expect(error.diagnostics).toContainEqual(
-      expect.objectContaining({ file: '/virtual/main.c', line: 3, column: 11, severity: 'error' }),
-    );
-    expect(error.message).toContain("undeclared identifier 'y'");
-  });
-
-  it('name a function that exists nowhere', () => {
-    expect(failure('int f(void *ctx) { return no_such_function(1); }').message).toContain('no_such_function');
-  });
-
-  it('come from a compiler that LLVM ends as well', () => {
-    const error = failure(
-      'int f(void *ctx) { volatile char big[2000]; big[bpf_get_prandom_u32() % 2000] = 1; return big[3]; }',
-    );
-    expect(error.name).toBe('CompileError');
-    expect(error.message).toMatch(/stack/);
-  });
-
-  it('are given before anything else for options that make no sense', () => {
-    expect(() => new BCC({ txt: 'x' } as never)).toThrow(/unknown option "txt": did you mean text\?/);
-    expect(() => new BCC(7 as never)).toThrow(TypeError);
-    expect(() => new BCC({ text: 'x', srcFile: 'y' })).toThrow(TypeError);
-    expect(() => new BCC({ srcFile: '/no/such/file.c' })).toThrow(/file\.c does not exist/);
-  });
-});
-
 describe('options of calls', () => {
   it("are refused where they are unknown, Python's spellings among them, and the one that was meant is named", () => {
     using b = new BCC('BPF_HISTOGRAM(dist); BPF_PERF_OUTPUT(events); int f(void *ctx) { return 0; }');
@@ -313,112 +286,6 @@ describe('options of calls', () => {
       expect(call).toThrow(message);
     }
     expect(b.links).toEqual([]);
-  });
-});
-
-describe('BCC.load', () => {
-  it('leaves the event loop free while it compiles', async () => {
-    let turns = 0;
-    const timer = setInterval(() => turns++, 5);
-    using b = await BCC.load({ text: 'BPF_HASH(h); int f(void *ctx) { return 0; }', cache: false });
-    clearInterval(timer);
-    expect(b.functions).toEqual(['f']);
-    expect(turns).toBeGreaterThan(5);
-  });
-
-  it('ends the compiler when it is aborted', async () => {
-    const signal = AbortSignal.timeout(50);
-    await expect(BCC.load({ text: 'BPF_HASH(h);', cache: false }, { signal })).rejects.toThrow(/abort/i);
-  });
-
-  it('loads nothing for a signal that is aborted already, not even from the cache', async () => {
-    new BCC('BPF_HASH(h);').close();
-    await expect(BCC.load('BPF_HASH(h);', { signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);
-  });
-});
-
-describe('files', () => {
-  let folder: string;
-  let started: string;
-  beforeEach(() => {
-    folder = mkdtempSync(path.join(tmpdir(), 'tsbcc-files-'));
-    started = process.cwd();
-    mkdirSync(path.join(folder, 'headers'));
-    writeFileSync(path.join(folder, 'headers', 'answer.h'), '#define ANSWER 42\r\n');
-    process.chdir(folder);
-  });
-  afterEach(() => {
-    process.chdir(started);
-    rmSync(folder, { recursive: true });
-  });
-  const answer = (b: BCC) => b.disassembleFunc('f').includes('r0 = 42');
-
-  it('are found in folders that flags name from where the process works', () => {
-    const text = '#include "answer.h"\nint f(void *ctx) { return ANSWER; }';
-    for (const cflags of [['-Iheaders'], ['-I', 'headers'], ['-isystem', 'headers']]) {
-      using b = new BCC({ text, cflags });
-      expect(answer(b)).toBe(true);
-    }
-    const included = { text: 'int f(void *ctx) { return ANSWER; }', cflags: ['-include', 'headers/answer.h'] };
-    using b = new BCC(included);
-    expect(answer(b)).toBe(true);
-  });
-
-  it('are found beside the file that includes them, in quotes, as C has it', () => {
-    const text = '\ufeff#include "answer.h"\r\n#include <linux/sched.h>\r\nint f(void *ctx) { return ANSWER; }\r\n';
-    writeFileSync(path.join(folder, 'headers', 'program.c'), text);
-    using b = new BCC({ srcFile: 'headers/program.c' });
-    expect(answer(b)).toBe(true);
-  });
-});
-
-it("prints the compiler's warnings once for each program, as Node prints warnings", () => {
-  const script = `
-    const { BCC } = require(${JSON.stringify(path.join(__dirname, '..', '..', 'lib'))});
-    const b = new BCC('int f(void *ctx) {\\n  bpf_trace_printk("%f");\\n  return 0;\\n}');
-    process.once('warning', ({ name, message }) => console.log(name, message === b.warnings, b.warnings));`;
-  const { stdout, stderr } = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8' });
-  expect(stdout).toMatch(
-    /^CompileWarning true line 2, column \d+: warning: only %d .* conversion specifiers allowed\n/,
-  );
-  expect(stderr.match(/CompileWarning/g)).toHaveLength(1);
-});
-
-describe('the cache', () => {
-  let folder: string;
-  beforeEach(() => {
-    folder = mkdtempSync(path.join(tmpdir(), 'tsbcc-cache-'));
-  });
-  afterEach(() => rmSync(folder, { recursive: true, force: true }));
-  const text = 'BPF_HASH(h, u32, u32);';
-  const source = (options: object) => {
-    using b = new BCC({ text, cache: folder, ...options });
-    return b.compiledBy;
-  };
-
-  it('serves a program again, and not one with other flags', () => {
-    expect([source({}), source({}), source({ cflags: ['-DX=1'] })]).toEqual(['process', 'cache', 'process']);
-  });
-
-  it('compiles anew where an entry is damaged, a link, or writable by others', () => {
-    expect(source({})).toBe('process');
-    const [name] = readdirSync(folder);
-    const entry = path.join(folder, name!);
-    writeFileSync(entry, 'damaged');
-    expect(source({})).toBe('process');
-    rmSync(entry);
-    symlinkSync('/etc/hostname', entry);
-    expect(source({})).toBe('process');
-  });
-
-  it('sees that a header of the user has changed', () => {
-    const header = path.join(folder, 'mine.h');
-    const program = { text: '#include "mine.h"\nBPF_HASH(h, u32, struct mine);', cflags: [`-I${folder}`] };
-    writeFileSync(header, 'struct mine { u32 a; };');
-    expect(source(program)).toBe('process');
-    expect(source(program)).toBe('cache');
-    writeFileSync(header, 'struct mine { u64 a; u64 b; };');
-    expect(source(program)).toBe('process');
   });
 });
 
