@@ -85,6 +85,21 @@ describe('a BCC object attaches and detaches', () => {
       b.links[0]!.detach();
       expect(b.numOpenKprobes()).toBe(0);
     });
+
+    it.each([undefined, 128])(
+      'on the call that reads their own counts, once for each read (maxactive %s)',
+      (maxactive) => {
+        using fresh = new BCC({ text: TEXT, int64: 'number' });
+        const own = (hook: number) => fresh.table<number, number>('runs').get(process.pid * 256 + hook) ?? 0;
+        const eventRe = `^${fresh.getSyscallPrefix()}bp.*`;
+        fresh.attachKprobe({ eventRe, fnName: 'on_entry' });
+        fresh.attachKretprobe({ eventRe, fnName: 'on_return', maxactive });
+        // The load of on_return was entered, and the read.
+        expect(own(1)).toBeGreaterThanOrEqual(2);
+        // Of the calls that began with both attached, one has returned.
+        expect(own(2)).toBe(1);
+      },
+    );
   });
 
   it('tracepoints by name and by pattern', () => {
