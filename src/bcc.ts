@@ -26,7 +26,7 @@ import {
 import { attachRawTracepoint } from './attach/raw-tracepoint';
 import { LinkRegistry } from './attach/registry';
 import { attachTc, type TcLink, type TcOptions } from './attach/tc';
-import { attachTracepoint, getTracepoints, tracepointExists } from './attach/tracepoint';
+import { attachTracepoint, attachTracepoints, getTracepoints, tracepointExists } from './attach/tracepoint';
 import {
   attachTrampoline,
   type TrampolineKind,
@@ -50,7 +50,7 @@ import {
 import { planUsdt } from './attach/usdt';
 import { privilegeHint } from './capabilities';
 import { BPFAttachType, BPFProgType, Debug, XDPAction, XDPFlags } from './constants';
-import { AttachError, BCCError, ClosedError, didYouMean, isNativeError, requireText, UnsupportedError } from './errors';
+import { BCCError, ClosedError, didYouMean, isNativeError, requireText, UnsupportedError } from './errors';
 import { PerfManager } from './events/perf-manager';
 import { RingManager } from './events/ring-manager';
 import {
@@ -514,14 +514,7 @@ export class BCC implements Disposable {
       this.#registry.add(attachTracepoint(fn, requireName(tp, 'tp')));
       return this;
     }
-    const names = getTracepoints(tpRe);
-    if (names.length === 0) {
-      throw new AttachError(`no tracepoint's name begins as ${tpRe} says`, {
-        code: 'ERR_BCC_TRACEPOINT_NOT_FOUND',
-        hint: 'names are category:event: see /sys/kernel/tracing/available_events',
-      });
-    }
-    for (const name of names) this.#registry.add(attachTracepoint(fn, name));
+    for (const link of attachTracepoints(fn, tpRe)) this.#registry.add(link);
     return this;
   }
 

@@ -1,8 +1,9 @@
+import { constants } from 'node:os';
 import { getSystemErrorName, inspect, types } from 'node:util';
 
 /** What every {@link BCCError} may carry besides its message. */
 export interface BCCErrorOptions {
-  /** The kernel's or libc's error number, positive, where there is one. */
+  /** The error number, positive: the failed system call's, or the one that names what was found without asking the kernel. */
   errno?: number;
   /** What the reader can do about it: one sentence, an imperative. */
   hint?: string;
@@ -17,7 +18,7 @@ export interface BCCErrorOptions {
  */
 export class BCCError extends Error {
   readonly code: string;
-  /** The positive error number, or undefined where no system call failed. */
+  /** The positive error number; undefined where none tells what failed. */
   declare readonly errno: number | undefined;
   declare readonly hint: string | undefined;
 
@@ -106,6 +107,7 @@ export class UnsupportedError extends BCCError {
 export class ClosedError extends BCCError {
   constructor(what: string) {
     super('ERR_BCC_CLOSED', `${what} is closed`, {
+      errno: constants.errno.EBADF,
       hint: 'create a new one; what close() released cannot be reopened',
     });
   }

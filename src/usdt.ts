@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs';
+import { constants } from 'node:os';
 import { type InspectOptionsStylized, inspect } from 'node:util';
 import { BCCError, ClosedError, didYouMean } from './errors';
 import { resolveBinary } from './kernel/binaries';
@@ -366,6 +367,7 @@ export class USDT {
       });
     }
     throw new BCCError('ERR_BCC_USDT_PROBE', `${where} has no USDT probe ${wanted}`, {
+      errno: constants.errno.ENOENT,
       hint: this.#hintFor(wanted, name),
     });
   }

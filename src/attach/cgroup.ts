@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { privilegeHint } from '../capabilities';
-import { BPFAttachType } from '../constants';
+import { BPFAttachType, BPFProgType } from '../constants';
 import { AttachError } from '../errors';
 import { type NativeLinkInfo, runtime } from '../native';
 import { attachFailure, EBADF, EINVAL, ENOENT, EPERM, type Meanings } from './failure';
@@ -61,14 +61,15 @@ export function attachFunc(
   } catch (error) {
     held.close();
     const what = `cannot attach ${program.name} to ${held.name} as ${typeName(attachType)}`;
-    throw attachFailure(what, error, meanings);
+    throw attachFailure(what, error, meanings, { program, types: programTypes(attachType) });
   }
   return made(() => {
     try {
-      detach(program, held, attachType);
+      runtime().programDetach(program.fd, held.attachFd, attachType);
     } catch (error) {
+      const failure = detachFailure(program, held, attachType, error);
       // detachFunc() has been before us.
-      if ((error as AttachError).code !== 'ERR_BCC_NOT_ATTACHED') throw error;
+      if ((failure as AttachError).code !== 'ERR_BCC_NOT_ATTACHED') throw failure;
     }
   });
 }
@@ -102,14 +103,21 @@ function linkFunc(
 export function detachFunc(program: AttachableProgram, target: FuncTarget, attachType: number): void {
   const held = hold(target, attachType);
   try {
-    const { isPlace } = held;
-    const { id } = runtime().programInfo(program.fd);
-    const link = isPlace && KernelLink.find((info) => isPlace(info) && info.programId === id);
+    const link = findLink(program, held);
     if (link) link.cut();
-    else detach(program, held, attachType);
+    else runtime().programDetach(program.fd, held.attachFd, attachType);
+  } catch (error) {
+    throw detachFailure(program, held, attachType, error);
   } finally {
     held.close();
   }
+}
+
+/** The link by which the program is there, whoever holds it. */
+function findLink(program: AttachableProgram, { isPlace }: HeldTarget): KernelLink | undefined {
+  if (!isPlace) return undefined;
+  const { id } = runtime().programInfo(program.fd);
+  return KernelLink.find((info) => isPlace(info) && info.programId === id);
 }
 
 interface HeldTarget {
@@ -122,13 +130,9 @@ interface HeldTarget {
   close(): void;
 }
 
-function detach(program: AttachableProgram, { attachFd, name }: HeldTarget, attachType: number): void {
-  try {
-    runtime().programDetach(program.fd, attachFd, attachType);
-  } catch (error) {
-    const what = `cannot detach ${program.name} from ${name} (${typeName(attachType)})`;
-    throw attachFailure(what, error, { ...meanings, [ENOENT]: notAttached, [EINVAL]: notAttached });
-  }
+function detachFailure(program: AttachableProgram, { name }: HeldTarget, attachType: number, cause: unknown): unknown {
+  const what = `cannot detach ${program.name} from ${name} (${typeName(attachType)})`;
+  return attachFailure(what, cause, { ...meanings, [ENOENT]: notAttached, [EINVAL]: notAttached }, { program });
 }
 
 const notAttached = { code: 'ERR_BCC_NOT_ATTACHED', hint: 'the function is not attached there with that attach type' };
@@ -210,6 +214,26 @@ function holdMap(fd: number): HeldTarget | undefined {
 
 function typeName(attachType: number): string {
   return Object.entries(BPFAttachType).find(([, value]) => value === attachType)?.[0] ?? `attach type ${attachType}`;
+}
+
+/** Which type of program an attach type takes, where it is not the one of the same name. */
+const PROGRAM_TYPES: readonly (readonly [attachTypes: RegExp, programType: number])[] = [
+  [/^CGROUP_INET_(INGRESS|EGRESS)$/, BPFProgType.CGROUP_SKB],
+  [/^CGROUP_INET(_SOCK|[46]_POST_BIND)/, BPFProgType.CGROUP_SOCK],
+  [/^CGROUP_(INET[46]|UDP[46]|UNIX)_/, BPFProgType.CGROUP_SOCK_ADDR],
+  [/^CGROUP_SOCK_OPS$/, BPFProgType.SOCK_OPS],
+  [/^CGROUP_[GS]ETSOCKOPT$/, BPFProgType.CGROUP_SOCKOPT],
+  [/^LSM_CGROUP$/, BPFProgType.LSM],
+  [/^SK_SKB_/, BPFProgType.SK_SKB],
+  [/^SK_MSG_/, BPFProgType.SK_MSG],
+];
+
+/** The types of program that can be attached so; none where that is not known. */
+function programTypes(attachType: number): number[] {
+  const name = typeName(attachType);
+  const namesake: number | undefined = (BPFProgType as Readonly<Record<string, number>>)[name];
+  const type = PROGRAM_TYPES.find(([attachTypes]) => attachTypes.test(name))?.[1] ?? namesake;
+  return type === undefined ? [] : [type];
 }
 
 const meanings: Meanings = {

@@ -1,6 +1,6 @@
 import { type Capability, privilegeHint } from '../capabilities';
 import { BPFProgType } from '../constants';
-import { AttachError, errnoText, isNativeError } from '../errors';
+import { AttachError, ClosedError, errnoText, isNativeError } from '../errors';
 import { runtime } from '../native';
 import type { AttachableProgram } from './link';
 
@@ -44,28 +44,23 @@ export const EOPNOTSUPP = 95;
 export const EADDRNOTAVAIL = 99;
 export const ENOTSUPP = 524;
 
-/** The types of program that a hook takes; looked at only once the kernel has refused. */
-export interface WantedTypes {
+/** What was to be attached, and the types of program that the hook takes; looked at only once the kernel has refused. */
+export interface Refused {
   program: AttachableProgram;
-  types: readonly number[];
+  /** None where that is not known. */
+  types?: readonly number[];
 }
 
 /**
- * Turns what a native call threw into an AttachError: `what` is a whole clause ("cannot attach count to kprobe
+ * Turns what a native call threw into an AttachError (a ClosedError for a program that was closed before): `what` is a whole clause ("cannot attach count to kprobe
  * vfs_read"), `meanings` explains errnos of this hook. Anything that is no native error is returned as it is.
  */
-export function attachFailure(what: string, cause: unknown, meanings: Meanings = {}, wanted?: WantedTypes): unknown {
+export function attachFailure(what: string, cause: unknown, meanings: Meanings = {}, refused?: Refused): unknown {
   if (!isNativeError(cause)) return cause;
+  if (refused && refused.program.fd < 0) return new ClosedError(`the function ${refused.program.name}`);
   const { errno } = cause;
-  const mismatch = wanted && typeMismatch(wanted);
-  if (mismatch !== undefined) {
-    return new AttachError(`${what}: ${mismatch}`, {
-      code: 'ERR_BCC_PROGRAM_TYPE',
-      errno,
-      cause,
-      hint: `load it as ${wanted!.types.map(programTypeName).join(' or ')}: loadFunc(name, BPFProgType.…)`,
-    });
-  }
+  const wrongType = refused && typeMismatch(refused);
+  if (wrongType) return new AttachError(`${what}: ${wrongType.message}`, { ...wrongType, errno, cause });
   const given = meanings[errno] ?? commonMeanings[errno];
   const details = typeof given === 'function' ? given() : given;
   return new AttachError(`${what}: ${errnoText(errno)} (${cause.syscall})`, {
@@ -94,13 +89,18 @@ export function programTypeName(type: number): string {
   return Object.entries(BPFProgType).find(([, value]) => value === type)?.[0] ?? `type ${type}`;
 }
 
-function typeMismatch({ program, types }: WantedTypes): string | undefined {
+function typeMismatch({ program, types = [] }: Refused): { code: string; message: string; hint: string } | undefined {
   let type: number;
   try {
     type = runtime().programInfo(program.fd).type;
   } catch {
     return undefined;
   }
-  if (types.includes(type)) return undefined;
-  return `${program.name} was loaded as ${programTypeName(type)}, this hook takes ${types.map(programTypeName).join(' or ')}`;
+  if (types.length === 0 || types.includes(type)) return undefined;
+  const wanted = types.map(programTypeName).join(' or ');
+  return {
+    code: 'ERR_BCC_PROGRAM_TYPE',
+    message: `${program.name} was loaded as ${programTypeName(type)}, this hook takes ${wanted}`,
+    hint: `load it as ${wanted}: loadFunc(name, BPFProgType.…)`,
+  };
 }

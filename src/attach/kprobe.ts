@@ -266,6 +266,7 @@ function requireProbeEvents(program: AttachableProgram, place: Place): void {
   }
   throw new AttachError(`${what}: this kernel has no kprobes`, {
     code: 'ERR_BCC_NO_KPROBES',
+    errno: EOPNOTSUPP,
     hint: 'it is built without CONFIG_KPROBES: use tracepoints, raw tracepoints or uprobes, or another kernel',
   });
 }
@@ -333,6 +334,7 @@ function attachSet(
   if (names.length === 0) {
     throw new AttachError(`no kernel function fits ${pattern ?? 'the pattern'}`, {
       code: 'ERR_BCC_ATTACH_KPROBE_NO_MATCH',
+      errno: ENOENT,
       hint: 'the pattern must fit the whole name of a function in available_filter_functions: vfs_.*, not vfs_',
     });
   }

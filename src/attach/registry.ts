@@ -1,6 +1,7 @@
 import { AttachError, didYouMean, requireText } from '../errors';
 import { withShortGracePeriods } from '../kernel/grace-periods';
 import { releaseAll } from '../release';
+import { ENOENT } from './failure';
 import type { Link } from './link';
 
 /** How an attachment is found again by BCC's detach functions. */
@@ -80,6 +81,7 @@ export class LinkRegistry {
       `${kinds[0]} ${wanted}${fnName === undefined ? '' : ` with the function ${fnName}`} is not attached`,
       {
         code: 'ERR_BCC_NOT_ATTACHED',
+        errno: ENOENT,
         hint:
           didYouMean(wanted, names) ??
           (names.size > 0 ? `attached are ${[...names].slice(0, 8).join(', ')}` : 'nothing of that kind is'),

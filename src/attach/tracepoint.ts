@@ -3,6 +3,7 @@ import { AttachError, didYouMean, isNativeError, requireText } from '../errors';
 import { perfEventAttr } from '../kernel/perf-attr';
 import { namePattern } from '../kernel/probe-functions';
 import { listTracepoints, tracefsRoot, tracepointId, tracepointExists as tracepointIsThere } from '../kernel/tracefs';
+import { releaseAll } from '../release';
 import { attachFailure, E2BIG, ENOENT } from './failure';
 import { type AttachableProgram, OwnedLink } from './link';
 import { openProgramEvent } from './tracing-event';
@@ -19,6 +20,7 @@ export function splitTracepoint(tp: string): [category: string, event: string] {
   if (parts.length !== 2 || parts[0] === '' || parts[1] === '') {
     throw new AttachError(`"${tp}" is no tracepoint's name`, {
       code: 'ERR_BCC_TRACEPOINT_NOT_FOUND',
+      errno: ENOENT,
       hint: 'write category:event, such as sched:sched_switch',
     });
   }
@@ -40,6 +42,26 @@ export function attachTracepoint(program: AttachableProgram, tp: string): OwnedL
     if (isNativeError(error) && error.errno === ENOENT) throw unknownTracepoint(tp, error);
     const meanings = { [E2BIG]: { hint: 'a tracepoint carries at most 64 programs: detach others first' } };
     throw attachFailure(what, error, meanings, { program, types: [BPFProgType.TRACEPOINT] });
+  }
+}
+
+/** Attaches to all tracepoints whose `category:event` begins as the pattern says, or to none of them. */
+export function attachTracepoints(program: AttachableProgram, tpRe: string | RegExp): OwnedLink[] {
+  const names = getTracepoints(tpRe);
+  if (names.length === 0) {
+    throw new AttachError(`no tracepoint's name begins as ${tpRe} says`, {
+      code: 'ERR_BCC_TRACEPOINT_NOT_FOUND',
+      errno: ENOENT,
+      hint: didYouMean(String(tpRe), listTracepoints()) ?? `names are category:event: see ls ${tracefsRoot()}/events`,
+    });
+  }
+  const links: OwnedLink[] = [];
+  try {
+    for (const name of names) links.push(attachTracepoint(program, name));
+    return links;
+  } catch (error) {
+    releaseAll(links.map((link) => () => link.detach()));
+    throw error;
   }
 }
 

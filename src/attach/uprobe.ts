@@ -373,6 +373,7 @@ function offsetOf(file: string, { sym, addr, symOff = 0 }: UprobeOptions): bigin
     const offset = elf.addressToOffset(address);
     if (offset !== undefined) return offset;
     throw new BCCError('ERR_BCC_ADDRESS', `0x${address.toString(16)} is not in the code of ${file}`, {
+      errno: EINVAL,
       hint:
         sym === undefined
           ? 'give an address as nm or objdump shows it for the file, not one of a running process'
@@ -394,6 +395,7 @@ function offsetsOf(file: string, symRe: string | RegExp): bigint[] {
   if (offsets.size > 0) return [...offsets];
   throw new AttachError(`no function of ${file} fits ${String(symRe)}`, {
     code: 'ERR_BCC_SYMBOL',
+    errno: ENOENT,
     hint: 'list what it has with BCC.getUserFunctions(name, ".*"); text fits from the beginning of a name, as in Python',
   });
 }
@@ -402,6 +404,7 @@ function unknownSymbol(file: string, sym: string): never {
   const table = symbolTable(file);
   const names = table ? [...table.entries()].map(([name]) => name) : [];
   throw new BCCError('ERR_BCC_SYMBOL', `${file} has no function ${sym}`, {
+    errno: ENOENT,
     hint:
       names.length === 0
         ? 'the file has no symbols: install its debug symbols, or attach by addr'

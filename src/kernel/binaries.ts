@@ -1,4 +1,5 @@
 import { accessSync, constants, statSync } from 'node:fs';
+import { constants as systemConstants } from 'node:os';
 import * as path from 'node:path';
 import { BCCError, requireText } from '../errors';
 import { runtime } from '../native';
@@ -20,6 +21,7 @@ export function resolveBinary(name: string, pid = -1, preferred: 'library' | 'ex
   if (found !== null) return inside(found);
   const short = name.replace(/^lib/, '').replace(/\.so.*$/, '');
   throw new BCCError('ERR_BCC_LIBRARY', `there is no library or executable named ${name}`, {
+    errno: systemConstants.errno.ENOENT,
     hint:
       short !== name && runtime().findLibrary(short, 0) !== undefined
         ? `did you mean ${short}? libraries are named without "lib" and ".so"`

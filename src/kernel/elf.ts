@@ -1,4 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { constants as systemConstants } from 'node:os';
 import { BCCError } from '../errors';
 
 /*
@@ -363,12 +364,14 @@ function cString(bytes: Buffer, at: number): string {
 
 function notElf(path: string): BCCError {
   return new BCCError('ERR_BCC_NOT_ELF', `${path} is no ELF file`, {
+    errno: systemConstants.errno.ENOEXEC,
     hint: 'name an executable or a shared object; for a script, name its interpreter',
   });
 }
 
 function damaged(path: string): BCCError {
   return new BCCError('ERR_BCC_NOT_ELF', `${path} is a damaged ELF file: a header points beyond its end`, {
+    errno: systemConstants.errno.ENOEXEC,
     hint: 'install the file again',
   });
 }

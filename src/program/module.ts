@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { BPFProgType } from '../constants';
 import { BCCError, ClosedError, didYouMean, requireText } from '../errors';
 import type { NativeFd } from '../native';
@@ -58,6 +59,7 @@ export class ProgramModule {
     if (fn) return fn;
     const names = this.functionNames;
     throw new BCCError('ERR_BCC_UNKNOWN_FUNCTION', `the program has no function ${JSON.stringify(name)}`, {
+      errno: constants.errno.ENOENT,
       hint:
         didYouMean(name, names) ??
         (names.length > 0 ? `it has ${names.join(', ')}` : 'it has none: BPF functions are neither static nor inline'),

@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { BCC, BCCError, BPFAttachType, BPFProgType, PerfSWConfig, PerfType, XDPFlags } from '../../src';
+import { BCC, BCCError, BPFAttachType, BPFProgType, PerfSWConfig, PerfType, USDT, XDPFlags } from '../../src';
 import { BPFMapFlag } from '../../src/constants';
 import { findTracefs } from '../../src/kernel/tracefs';
 import { runtime } from '../../src/native';
@@ -50,7 +50,8 @@ int packet(struct xdp_md *ctx) { return XDP_PASS; }
   };
 
   const probes = kernelHas('kprobes');
-  const cases: [string, () => unknown, { code: string; errno?: number; hint?: RegExp }, boolean?][] = [
+  type Case = [string, () => unknown, { code: string; errno: number; hint?: RegExp }, boolean?];
+  const cases: Case[] = [
     [
       'a tracepoint that does not exist',
       () => b.attachTracepoint({ tp: 'syscalls:sys_enter_kil', fnName: 'other' }),
@@ -65,12 +66,27 @@ int packet(struct xdp_md *ctx) { return XDP_PASS; }
     [
       'an uprobe on an unknown function',
       () => b.attachUprobe({ name: 'c', sym: 'mallok', fnName: 'other' }),
-      { code: 'ERR_BCC_SYMBOL', hint: /malloc/ },
+      { code: 'ERR_BCC_SYMBOL', errno: 2, hint: /malloc/ },
     ],
     [
       'an uprobe on a file that is no ELF',
       () => b.attachUprobe({ name: noElf, sym: 'main', fnName: 'other' }),
-      { code: 'ERR_BCC_NOT_ELF' },
+      { code: 'ERR_BCC_NOT_ELF', errno: 8 },
+    ],
+    [
+      'an uretprobe on an unknown function',
+      () => b.attachUretprobe({ name: 'c', sym: 'mallok', fnName: 'other' }),
+      { code: 'ERR_BCC_SYMBOL', errno: 2, hint: /malloc/ },
+    ],
+    [
+      'an uprobe in a library that does not exist',
+      () => b.attachUprobe({ name: 'libc', sym: 'malloc', fnName: 'other' }),
+      { code: 'ERR_BCC_LIBRARY', errno: 2, hint: /did you mean c\?/ },
+    ],
+    [
+      'an uprobe at an address that is no code',
+      () => b.attachUprobe({ name: 'c', addr: 1n << 40n, fnName: 'other' }),
+      { code: 'ERR_BCC_ADDRESS', errno: 22 },
     ],
     [
       'an uprobe in a process that has gone',
@@ -93,12 +109,12 @@ int packet(struct xdp_md *ctx) { return XDP_PASS; }
     [
       'a function that was loaded as another type',
       () => BCC.attachXdp('lo', b.loadFunc('count', BPFProgType.TRACEPOINT), XDPFlags.SKB_MODE),
-      { code: 'ERR_BCC_PROGRAM_TYPE', hint: /XDP/ },
+      { code: 'ERR_BCC_PROGRAM_TYPE', errno: 22, hint: /XDP/ },
     ],
     [
       'a function of another type on a cgroup',
       () => BCC.attachFunc(b.loadFunc('packet', BPFProgType.XDP), '/proc', BPFAttachType.CGROUP_DEVICE),
-      { code: 'ERR_BCC_ATTACH', errno: 22 },
+      { code: 'ERR_BCC_PROGRAM_TYPE', errno: 22, hint: /CGROUP_DEVICE/ },
     ],
     [
       'tc on an interface that does not exist',
@@ -106,10 +122,55 @@ int packet(struct xdp_md *ctx) { return XDP_PASS; }
       { code: 'ERR_BCC_INTERFACE_NOT_FOUND', errno: 19, hint: /did you mean lo/ },
     ],
     [
-      'detaching what is not attached',
-      () => b.detachTracepoint({ tp: 'syscalls:sys_enter_sync' }),
-      { code: 'ERR_BCC_NOT_ATTACHED', hint: /sys_enter_kill/ },
+      'a raw socket on an interface that does not exist',
+      () => BCC.attachRawSocket(b.loadFunc('other', BPFProgType.SOCKET_FILTER), 'loo'),
+      { code: 'ERR_BCC_INTERFACE_NOT_FOUND', errno: 19, hint: /did you mean lo/ },
     ],
+    [
+      'tracepoints that do not exist',
+      () => b.attachTracepoint({ tpRe: 'syscalls:sys_enter_kil$', fnName: 'other' }),
+      { code: 'ERR_BCC_TRACEPOINT_NOT_FOUND', errno: 2, hint: /sys_enter_kill/ },
+    ],
+    [
+      'a raw tracepoint that does not exist',
+      () => b.attachRawTracepoint({ tp: 'sched_swich', fnName: 'other' }),
+      { code: 'ERR_BCC_TRACEPOINT_NOT_FOUND', errno: 2, hint: /sched_switch/ },
+    ],
+    [
+      'a function that the program does not have',
+      () => b.attachTracepoint({ tp: 'syscalls:sys_enter_kill', fnName: 'othre' }),
+      { code: 'ERR_BCC_UNKNOWN_FUNCTION', errno: 2, hint: /other/ },
+    ],
+    [
+      'a function on a cgroup that does not exist',
+      () => BCC.attachFunc(b.loadFunc('packet', BPFProgType.XDP), `${folder}/none`, BPFAttachType.CGROUP_DEVICE),
+      { code: 'ERR_BCC_CGROUP_NOT_FOUND', errno: 2 },
+    ],
+    [
+      'a USDT probe of a process that has gone',
+      () => new USDT({ pid: GONE_PID }),
+      { code: 'ERR_BCC_PROCESS', errno: 3 },
+    ],
+    ['USDT probes of a file that is no ELF', () => new USDT({ path: noElf }), { code: 'ERR_BCC_NOT_ELF', errno: 8 }],
+    [
+      'a USDT probe that does not exist',
+      () => new USDT({ path: process.execPath }).enableProbe({ probe: 'none', fnName: 'other' }),
+      { code: 'ERR_BCC_USDT_PROBE', errno: 2 },
+    ],
+    ...(
+      [
+        ['a kfunc on an unknown function', 'KFUNC_PROBE(vfs_reed) { return 0; }', /vfs_read/],
+        ['a kretfunc on an unknown function', 'KRETFUNC_PROBE(vfs_reed) { return 0; }', /vfs_read/],
+        ['LSM on an unknown hook', 'LSM_PROBE(file_opem, struct file *file) { return 0; }', /file_open/],
+      ] as const
+    ).map(
+      ([what, text, hint]): Case => [
+        what,
+        () => new BCC(text),
+        { code: 'ERR_BCC_ATTACH_UNKNOWN_FUNCTION', errno: 2, hint },
+        kernelHas('btf'),
+      ],
+    ),
   ];
 
   for (const [what, attach, expected, possible = true] of cases) {
@@ -118,8 +179,7 @@ int packet(struct xdp_md *ctx) { return XDP_PASS; }
       const before = events();
       const calls = () => b.table<number, number>('calls').get(0)!;
       const error = caught(attach);
-      expect(error).toMatchObject({ code: expected.code });
-      if (expected.errno !== undefined) expect(error.errno).toBe(expected.errno);
+      expect(error).toMatchObject({ code: expected.code, errno: expected.errno });
       expect(error.hint ?? '').toMatch(expected.hint ?? /./);
       expect(b.links).toEqual(links);
       expect(events()).toEqual(before);
@@ -129,20 +189,78 @@ int packet(struct xdp_md *ctx) { return XDP_PASS; }
     });
   }
 
-  it('any after close()', () => {
-    const closed = new BCC('int f(void *ctx) { return 0; }');
+  const detachments: [string, () => unknown, RegExp?][] = [
+    ['tracepoint', () => b.detachTracepoint({ tp: 'syscalls:sys_enter_sync' }), /sys_enter_kill/],
+    ['raw tracepoint', () => b.detachRawTracepoint({ tp: 'sys_enter' })],
+    ['kprobe', () => b.detachKprobe({ event: 'vfs_read' })],
+    ['kretprobe', () => b.detachKretprobe({ event: 'vfs_read' })],
+    ["kprobe's event", () => b.detachKprobeEvent('p_vfs_read')],
+    ["kprobe's event of a function", () => b.detachKprobeEventByFn('p_vfs_read', 'other')],
+    ['uprobe', () => b.detachUprobe({ name: 'c', sym: 'malloc' })],
+    ['uretprobe', () => b.detachUretprobe({ name: 'c', sym: 'malloc' })],
+    ["uprobe's event", () => b.detachUprobeEvent('p__lib_x_so_0x10')],
+    ['kfunc', () => b.detachKfunc({ fnName: 'vfs_read' })],
+    ['kretfunc', () => b.detachKretfunc({ fnName: 'vfs_read' })],
+    ['fmod_ret', () => b.detachFmodRet({ fnName: 'security_file_open' })],
+    ['LSM', () => b.detachLsm({ fnName: 'file_open' })],
+    ['perf event', () => b.detachPerfEvent({ evType: PerfType.SOFTWARE, evConfig: PerfSWConfig.CPU_CLOCK })],
+    ['tc', () => b.detachTc({ dev: 'lo', direction: 'egress' })],
+    [
+      'function on a network namespace',
+      () => BCC.detachFunc(b.loadFunc('packet', BPFProgType.XDP), 0, BPFAttachType.FLOW_DISSECTOR),
+    ],
+  ];
+
+  it.each(detachments)('detaching what is not attached: a %s', (_what, detach, hint = /./) => {
+    const links = b.links;
+    const error = caught(detach);
+    expect(error).toMatchObject({ code: 'ERR_BCC_NOT_ATTACHED', errno: expect.any(Number) });
+    expect(error.hint).toMatch(hint);
+    expect(b.links).toEqual(links);
+  });
+
+  it('on one of several tracepoints leaves nothing on the others', () => {
+    const links = b.links;
+    expect(BCC.getTracepoints('block:block_rq_issue$|ftrace:print$')).toHaveLength(2);
+    // Of the two, in the order of their names, ftrace's own takes no program.
+    const attach = () => b.attachTracepoint({ tpRe: 'block:block_rq_issue$|ftrace:print$', fnName: 'other' });
+    expect(caught(attach)).toMatchObject({ name: 'AttachError', errno: expect.any(Number) });
+    expect(b.links).toEqual(links);
+  });
+
+  describe('after close()', () => {
+    const closed = new BCC({ text: 'int f(void *ctx) { return 0; }' });
+    const f = closed.loadFunc('f', BPFProgType.XDP);
     closed.close();
-    for (const attach of [
-      () => closed.attachTracepoint({ tp: 'syscalls:sys_enter_kill', fnName: 'f' }),
-      () => closed.attachKprobe({ event: 'vfs_read', fnName: 'f' }),
-      () => closed.attachUprobe({ name: 'c', sym: 'malloc', fnName: 'f' }),
-      () => closed.attachTc({ fn: 'f', dev: 'lo', direction: 'ingress' }),
-      () => closed.attachPerfEvent({ evType: 1, evConfig: 0, sampleFreq: 99, fnName: 'f' }),
-      () => closed.table('t'),
-    ]) {
-      expect(caught(attach)).toMatchObject({ code: 'ERR_BCC_CLOSED' });
-    }
-    expect(closed.links).toEqual([]);
+
+    it.each<[string, () => unknown]>([
+      ['attachTracepoint', () => closed.attachTracepoint({ tp: 'syscalls:sys_enter_kill', fnName: 'f' })],
+      ['attachRawTracepoint', () => closed.attachRawTracepoint({ tp: 'sys_enter', fnName: 'f' })],
+      ['attachKprobe', () => closed.attachKprobe({ event: 'vfs_read', fnName: 'f' })],
+      ['attachKretprobe', () => closed.attachKretprobe({ event: 'vfs_read', fnName: 'f' })],
+      ['attachUprobe', () => closed.attachUprobe({ name: 'c', sym: 'malloc', fnName: 'f' })],
+      ['attachUretprobe', () => closed.attachUretprobe({ name: 'c', sym: 'malloc', fnName: 'f' })],
+      ['attachKfunc', () => closed.attachKfunc({ fnName: 'vfs_read' })],
+      ['attachKretfunc', () => closed.attachKretfunc({ fnName: 'vfs_read' })],
+      ['attachFmodRet', () => closed.attachFmodRet({ fnName: 'security_file_open' })],
+      ['attachLsm', () => closed.attachLsm({ fnName: 'file_open' })],
+      ['attachIter', () => closed.attachIter({ fnName: 'task' })],
+      ['attachPerfEvent', () => closed.attachPerfEvent({ evType: 1, evConfig: 0, sampleFreq: 99, fnName: 'f' })],
+      ['attachPerfEventRaw', () => closed.attachPerfEventRaw({ attr: { type: 1, samplePeriod: 9 }, fnName: 'f' })],
+      ['attachTc', () => closed.attachTc({ fn: 'f', dev: 'lo', direction: 'ingress' })],
+      ['attachTc of a function', () => closed.attachTc({ fn: f, dev: 'lo', direction: 'ingress' })],
+      ['attachRawSocket', () => BCC.attachRawSocket(f, 'lo')],
+      ['attachXdp', () => BCC.attachXdp('lo', f)],
+      ['attachFunc', () => BCC.attachFunc(f, 0, BPFAttachType.FLOW_DISSECTOR)],
+      ['detachFunc', () => BCC.detachFunc(f, 0, BPFAttachType.FLOW_DISSECTOR)],
+      ['loadFunc', () => closed.loadFunc('f', BPFProgType.KPROBE)],
+      ['table', () => closed.table('t')],
+    ])('%s', (_call, provoke) => {
+      const error = caught(provoke);
+      expect(error).toMatchObject({ code: 'ERR_BCC_CLOSED', errno: 9 });
+      expect(error.hint).toMatch(/./);
+      expect(closed.links).toEqual([]);
+    });
   });
 
   const noKfunc = { when: kernelHas('btf') && !kernelHas('kfunc'), reason: 'this kernel loads fentry programs' };

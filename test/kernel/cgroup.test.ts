@@ -187,9 +187,17 @@ describeIf(['cgroup2', 'runtime'], 'programs on a cgroup', () => {
     expect(attach('/proc')).toThrow(expect.objectContaining({ code: 'ERR_BCC_NOT_CGROUP2' }));
     expect(attach(-3)).toThrow(TypeError);
     expect(attach(directory, BPFAttachType.CGROUP_INET_INGRESS)).toThrow(
-      expect.objectContaining({ code: 'ERR_BCC_ATTACH', errno: 22 }),
+      expect.objectContaining({ code: 'ERR_BCC_PROGRAM_TYPE', errno: 22, hint: expect.stringContaining('CGROUP_SKB') }),
     );
     program.close();
+    // The right type, for another of its hooks.
+    const { CGROUP_INET4_BIND, CGROUP_INET4_CONNECT } = BPFAttachType;
+    const attributes = { type: BPFProgType.CGROUP_SOCK_ADDR, expectedAttachType: CGROUP_INET4_BIND };
+    const binding = loadInsns(Buffer.concat([movImm(0, 1), exit]), attributes);
+    expect(() => attachFunc(binding, directory, CGROUP_INET4_CONNECT)).toThrow(
+      expect.objectContaining({ code: 'ERR_BCC_ATTACH', errno: 22, hint: expect.stringContaining('attachType') }),
+    );
+    binding.close();
   });
 });
 
