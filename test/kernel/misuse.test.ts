@@ -206,6 +206,8 @@ const CASES: Readonly<Record<string, readonly Case[]>> = {
   ],
 };
 
+const { codes }: { codes: Record<string, Record<string, string>> } = require('../../scripts/docs/error-codes.mjs');
+
 const page = path.join(__dirname, '..', '..', 'docs', 'errors.md');
 const seen = new Map<string, string>();
 
@@ -251,11 +253,16 @@ it('docs/errors.md says the same', () => {
     '| `UnsupportedError` | this kernel, libbcc or machine does not have it | |',
     '| `ClosedError` | a call after `close()` | |',
     '',
-    '`code` is stable and meant for programs. What each way of misuse gives:',
+    '`code` is stable and meant for programs: [all of them](#codes). What each way of misuse gives:',
   ];
   for (const [group, cases] of Object.entries(CASES)) {
     lines.push('', `## ${group}`, '', '| misuse | error | code | hint |', '|---|---|---|---|');
     lines.push(...cases.map(([misuse]) => seen.get(`${group}\n${misuse}`) ?? `| ${misuse} | not provoked | | |`));
+  }
+  lines.push('', '## Codes');
+  for (const [group, meanings] of Object.entries(codes)) {
+    lines.push('', `### ${group}`, '', '| code | what it stands for |', '|---|---|');
+    lines.push(...Object.entries(meanings).map(([code, meaning]) => `| \`${code}\` | ${meaning} |`));
   }
   const text = `${lines.join('\n')}\n`;
   if (process.env.UPDATE_DOCS === '1') writeFileSync(page, text);

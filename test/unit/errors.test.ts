@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
 import { inspect } from 'node:util';
 import { BCCError, CompileError, LoadError } from '../../src';
 import { didYouMean, nearest } from '../../src/errors';
@@ -25,6 +27,16 @@ describe('an error that is printed', () => {
       undefined,
     ]);
   });
+});
+
+test('every code that the library throws stands in docs/errors.md', () => {
+  const root = path.join(__dirname, '../..');
+  const codesIn = (text: string) => new Set(text.match(/\bERR_BCC(?:_[A-Z0-9]+)+/g));
+  const sources = readdirSync(path.join(root, 'src'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => readFileSync(path.join(root, 'src', name), 'utf8'));
+  const [, listed] = readFileSync(path.join(root, 'docs/errors.md'), 'utf8').split('\n## Codes\n');
+  expect([...codesIn(listed!)].sort()).toEqual([...codesIn(sources.join('\n'))].sort());
 });
 
 describe('a name that does not exist', () => {
