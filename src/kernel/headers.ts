@@ -256,12 +256,21 @@ function installed(
   if (running && (split ? isTree('source') : isTree('build'))) return plain('kernel', '', release, base);
   if (!running && !split && isTree('build')) return plain('kernel', path.join(base, 'build'), release, base);
   if (!running) return undefined;
-  const unpacked = path.join(process.env.TMPDIR ?? '/tmp', `kheaders-${release}`);
+  const unpacked = path.join(kheadersFolder(), `kheaders-${release}`);
   if (trusted(unpacked)) {
     if (fs.existsSync('/sys/kernel/kheaders.tar.xz')) return plain('kheaders', '', release, unpacked);
     if (mode === 'kernel' && hasKheadersModule(base)) return plain('kheaders', '', release, unpacked);
   }
   return undefined;
+}
+
+/**
+ * The folder in which libbcc unpacks kheaders. It has a shell do that, `tar -xf … -C $TMPDIR/…`: a TMPDIR which a shell
+ * would read as more than a path is passed over.
+ */
+export function kheadersFolder(): string {
+  const folder = process.env.TMPDIR;
+  return folder !== undefined && /^\/[\w./+:@-]*$/.test(folder) ? folder : '/tmp';
 }
 
 /** libbcc unpacks kheaders at a name that anybody can guess: what lies there must be nobody else's. */

@@ -1,7 +1,13 @@
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import { CompileError } from '../errors';
-import { type HeadersContext, type HeadersOption, type KernelHeaders, resolveHeaders } from '../kernel/headers';
+import {
+  type HeadersContext,
+  type HeadersOption,
+  type KernelHeaders,
+  kheadersFolder,
+  resolveHeaders,
+} from '../kernel/headers';
 import { parseKernelVersion } from '../kernel/version';
 import { Btf, FLOAT_TYPEDEFS } from '../layout/btf';
 import type {
@@ -100,7 +106,11 @@ function probeReadHelpers({ release, btfPath }: HeadersContext = {}): CompilerRe
 }
 
 function compilerEnvironment(headers: KernelHeaders): NodeJS.ProcessEnv {
-  const environment: NodeJS.ProcessEnv = { ...process.env, BCC_KERNEL_SOURCE: headers.path };
+  const environment: NodeJS.ProcessEnv = {
+    ...process.env,
+    BCC_KERNEL_SOURCE: headers.path,
+    TMPDIR: kheadersFolder(),
+  };
   if (headers.path === '') delete environment.BCC_KERNEL_SOURCE;
   // What the caller's Node was told (inspectors, loaders) is not meant for this process.
   delete environment.NODE_OPTIONS;
