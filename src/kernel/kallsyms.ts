@@ -72,6 +72,8 @@ export class KernelSymbols {
   readonly #high: Uint32Array;
   readonly #low: Uint32Array;
   readonly #count: number;
+  /** Lines before this one are the kernel's own: to tell that needs no look into the text, which no cache of a CPU holds. */
+  readonly #firstOfModules: number;
   /** The lines that are no data, ascending by address, and their addresses. */
   #code: CodeTable | undefined;
   #byName: Map<string, number> | undefined;
@@ -92,6 +94,7 @@ export class KernelSymbols {
     const lows = new Uint32Array(capacity);
 
     let count = 0;
+    let firstOfModules = capacity;
     let seen = 0;
     let at = 0;
     while (at < text.length) {
@@ -113,12 +116,14 @@ export class KernelSymbols {
         highs[count] = high;
         lows[count] = low;
         seen |= high | low;
+        if (text[at] === TAB) firstOfModules = Math.min(firstOfModules, count);
         count++;
       }
       while (at < text.length && text[at] !== NEWLINE) at++;
       at++;
     }
     this.#count = count;
+    this.#firstOfModules = firstOfModules;
     this.#nameStart = nameStart.slice(0, count);
     this.#nameEnd = nameEnd.slice(0, count);
     this.#type = types.slice(0, count);
@@ -223,6 +228,7 @@ export class KernelSymbols {
   }
 
   #module(line: number): string {
+    if (line < this.#firstOfModules) return 'kernel';
     const end = this.#nameEnd[line]!;
     if (this.#text.charCodeAt(end) !== TAB || this.#text.charCodeAt(end + 1) !== BRACKET) return 'kernel';
     return this.#text.slice(end + 2, this.#text.indexOf(']', end));
