@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import * as path from 'node:path';
 import { inspect } from 'node:util';
+import { knownOptions, requireName, requireText } from './arguments';
 import { autoloadTarget } from './attach/autoload';
-import { attachFunc, detachFunc, type FuncTarget } from './attach/cgroup';
+import { attachFunc, detachFunc, type FuncTarget, requireFuncTarget } from './attach/cgroup';
 import { attachIter, type IteratorLink, type IteratorScope } from './attach/iterator';
 import {
   attachKprobe,
@@ -50,7 +51,7 @@ import {
 import { planUsdt } from './attach/usdt';
 import { privilegeHint } from './capabilities';
 import { BPFAttachType, BPFProgType, Debug, XDPAction, XDPFlags } from './constants';
-import { BCCError, ClosedError, didYouMean, isNativeError, requireText, UnsupportedError } from './errors';
+import { BCCError, ClosedError, didYouMean, isNativeError, UnsupportedError } from './errors';
 import { PerfManager } from './events/perf-manager';
 import { RingManager } from './events/ring-manager';
 import {
@@ -82,7 +83,6 @@ import {
   getSyscallPrefix,
 } from './kernel/probe-functions';
 import { type NativeFd, runtime } from './native';
-import { knownOptions } from './options';
 import {
   type CacheOption,
   type Obtained,
@@ -94,7 +94,7 @@ import {
 import type { CompileRequest } from './program/compile';
 import type { CompiledProgram } from './program/compiled';
 import { disassemble } from './program/disassemble';
-import type { BPFFunction, Detachable } from './program/function';
+import { BPFFunction, type Detachable } from './program/function';
 import type { MapSpec } from './program/maps';
 import { ProgramModule } from './program/module';
 import { generateAutoIncludes, LOST_TABLE, programText } from './program/source';
@@ -105,7 +105,7 @@ import { type AnyTable, createTable, type TableOptions } from './table/factory';
 import { pin } from './table/pin';
 import type { Int64Mode, TableHost, TableSpec } from './table/spec';
 import type { Untyped } from './table/table';
-import { type USDT, usdtText } from './usdt';
+import { USDT, usdtText } from './usdt';
 
 /** How a program is made: every field is optional, but one of `text`, `srcFile` and `program` must be there. */
 export interface BCCOptions {
@@ -144,15 +144,29 @@ export interface BCCOptions {
 /** A program type, by number (`BPFProgType.KPROBE`, `BCC.KPROBE`). */
 export type ProgType = number;
 
+/** Static methods that BCC's users call on an object as well, as Python lets them: `b.ksym(address)`, `b.attach_xdp(…)`. */
+const ON_OBJECTS = [
+  ...['attachRawSocket', 'attachXdp', 'removeXdp', 'attachFunc', 'detachFunc'],
+  ...['getKprobeFunctions', 'getProbeLimit', 'getTracepoints', 'tracepointExists', 'findLibrary', 'findExe'],
+  ...['getUserFunctions', 'getUserAddresses', 'getUserFunctionsAndAddresses'],
+  ...['supportKfunc', 'supportLsm', 'supportFmodRet', 'supportRawTracepoint', 'supportRawTracepointInModule'],
+  ...['kernelStructHasField', 'kernelEnumHasVal'],
+  ...['sym', 'ksym', 'ksymname', 'addPrefix', 'generateAutoIncludes', 'addModule', 'monotonicTime'],
+] as const;
+
 const ANY_KPROBE = ['kprobe', 'kretprobe'];
 const ANY_UPROBE = ['uprobe', 'uretprobe', 'usdt'];
 const ANY_TRACEPOINT = ['tracepoint'];
+
+export interface BCC extends Pick<typeof BCC, (typeof ON_OBJECTS)[number]> {}
 
 /**
  * A BPF program: compiled from C, loaded into the kernel as its functions are attached, and its tables.
  *
  * Everything it attached and made is undone by `close()`, by `using`, when it is collected, and when the process ends.
+ * BCC's static methods answer on objects too, as in Python: `b.ksym(address)`.
  */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: what the interface adds is defined below, name by name
 export class BCC implements Disposable {
   // BCC's class attributes: program types, XDP verdicts and flags
 
@@ -339,7 +353,8 @@ export class BCC implements Disposable {
   }
 
   /** How a table's keys and leaves are laid out, with sizes where asked for: see {@link decodeTable}. */
-  decodeTable(name: string, { sizeinfo = false }: { sizeinfo?: boolean } = {}): string {
+  decodeTable(name: string, options: { sizeinfo?: boolean } = {}): string {
+    const { sizeinfo = false } = knownOptions('decodeTable', options, ['sizeinfo']);
     return decodeTable(this.#spec(name), sizeinfo);
   }
 
@@ -483,7 +498,8 @@ export class BCC implements Disposable {
     return this.#detachUprobe('uretprobe', options);
   }
 
-  #detachUprobe(kind: UprobeKind, { fnName, ...options }: UprobeOptions & { fnName?: string }): this {
+  #detachUprobe(kind: UprobeKind, given: UprobeOptions & { fnName?: string }): this {
+    const { fnName, ...options } = knownOptions(`de${callOf(kind).slice(2)}`, given, UPROBE_OPTIONS);
     const label = uprobeLabel(options);
     // As it was asked for, which still serves where the file or process has gone; else by what it comes to.
     const names = this.#registry.hasLabel([kind], label)
@@ -519,7 +535,8 @@ export class BCC implements Disposable {
   }
 
   /** Detaches from the tracepoint `tp`. */
-  detachTracepoint({ tp }: { tp: string }): this {
+  detachTracepoint(options: { tp: string }): this {
+    const { tp } = knownOptions('detachTracepoint', options, ['tp']);
     this.#registry.detach(ANY_TRACEPOINT, tp);
     return this;
   }
@@ -538,7 +555,8 @@ export class BCC implements Disposable {
   }
 
   /** Detaches from the raw tracepoint `tp`. */
-  detachRawTracepoint({ tp }: { tp: string }): this {
+  detachRawTracepoint(options: { tp: string }): this {
+    const { tp } = knownOptions('detachRawTracepoint', options, ['tp']);
     this.#registry.detach(['raw_tracepoint'], tp);
     return this;
   }
@@ -546,42 +564,50 @@ export class BCC implements Disposable {
   // Programs bound to their hook when they are loaded
 
   /** Runs a `kfunc__…` function (KFUNC_PROBE) where its kernel function begins (fentry, Linux 5.5). */
-  attachKfunc({ fnName }: { fnName: string }): this {
+  attachKfunc(options: { fnName: string }): this {
+    const { fnName } = knownOptions('attachKfunc', options, ['fnName']);
     return this.#attachTrampoline('kfunc', fnName);
   }
 
   /** Runs a `kretfunc__…` function (KRETFUNC_PROBE) where its kernel function returns (fexit, Linux 5.5). */
-  attachKretfunc({ fnName }: { fnName: string }): this {
+  attachKretfunc(options: { fnName: string }): this {
+    const { fnName } = knownOptions('attachKretfunc', options, ['fnName']);
     return this.#attachTrampoline('kretfunc', fnName);
   }
 
   /** Runs a `kmod_ret__…` function, whose result can take the place of its kernel function's (fmod_ret, Linux 5.7). */
-  attachFmodRet({ fnName }: { fnName: string }): this {
+  attachFmodRet(options: { fnName: string }): this {
+    const { fnName } = knownOptions('attachFmodRet', options, ['fnName']);
     return this.#attachTrampoline('kmod_ret', fnName);
   }
 
   /** Runs an `lsm__…` function (LSM_PROBE) at its security hook (Linux 5.7, with `bpf` among the active LSMs). */
-  attachLsm({ fnName }: { fnName: string }): this {
+  attachLsm(options: { fnName: string }): this {
+    const { fnName } = knownOptions('attachLsm', options, ['fnName']);
     return this.#attachTrampoline('lsm', fnName);
   }
 
   /** Detaches what {@link attachKfunc} attached. */
-  detachKfunc({ fnName }: { fnName: string }): this {
+  detachKfunc(options: { fnName: string }): this {
+    const { fnName } = knownOptions('detachKfunc', options, ['fnName']);
     return this.#detachTrampoline('kfunc', fnName);
   }
 
   /** Detaches what {@link attachKretfunc} attached. */
-  detachKretfunc({ fnName }: { fnName: string }): this {
+  detachKretfunc(options: { fnName: string }): this {
+    const { fnName } = knownOptions('detachKretfunc', options, ['fnName']);
     return this.#detachTrampoline('kretfunc', fnName);
   }
 
   /** Detaches what {@link attachFmodRet} attached. */
-  detachFmodRet({ fnName }: { fnName: string }): this {
+  detachFmodRet(options: { fnName: string }): this {
+    const { fnName } = knownOptions('detachFmodRet', options, ['fnName']);
     return this.#detachTrampoline('kmod_ret', fnName);
   }
 
   /** Detaches what {@link attachLsm} attached. */
-  detachLsm({ fnName }: { fnName: string }): this {
+  detachLsm(options: { fnName: string }): this {
+    const { fnName } = knownOptions('detachLsm', options, ['fnName']);
     return this.#detachTrampoline('lsm', fnName);
   }
 
@@ -598,7 +624,8 @@ export class BCC implements Disposable {
   }
 
   /** Attaches a `bpf_iter__…` function (BPF_ITER): the result reads what it writes (Linux 5.8). */
-  attachIter({ fnName, ...scope }: { fnName: string } & IteratorScope): IteratorLink {
+  attachIter(options: { fnName: string } & IteratorScope): IteratorLink {
+    const { fnName, ...scope } = knownOptions('attachIter', options, ITERATOR_OPTIONS);
     const full = withPrefix('bpf_iter', requireName(fnName, 'fnName'));
     const fn = this.loadFunc(full, BPFProgType.TRACING);
     return this.#registry.add(attachIter(fn, full.slice('bpf_iter__'.length), scope), { names: () => [full] });
@@ -626,7 +653,8 @@ export class BCC implements Disposable {
   }
 
   /** Detaches from the counter of that type and configuration. */
-  detachPerfEvent({ evType, evConfig }: { evType: number; evConfig: number | bigint }): this {
+  detachPerfEvent(options: { evType: number; evConfig: number | bigint }): this {
+    const { evType, evConfig } = knownOptions('detachPerfEvent', options, ['evType', 'evConfig']);
     this.#registry.detach(['perf_event'], perfEventKey(evType, evConfig));
     return this;
   }
@@ -634,27 +662,29 @@ export class BCC implements Disposable {
   // Network
 
   /** Puts a SCHED_CLS function on an interface's ingress or egress: {@link TcOptions}. */
-  attachTc({ fn, ...options }: TcOptions & { fn: BPFFunction | string }): this {
-    const program = typeof fn === 'string' ? this.loadFunc(fn, BPFProgType.SCHED_CLS) : fn;
+  attachTc(given: TcOptions & { fn: BPFFunction | string }): this {
+    const { fn, ...options } = knownOptions('attachTc', given, TC_OPTIONS);
+    const program = typeof fn === 'string' ? this.loadFunc(fn, BPFProgType.SCHED_CLS) : requireLoaded(fn);
     const link: TcLink = attachTc(program, options);
     this.#registry.add(link, { names: () => [`${link.dev} ${link.direction}`] });
     return this;
   }
 
   /** Detaches what {@link attachTc} put there. */
-  detachTc({ dev, direction }: { dev: string; direction: TcOptions['direction'] }): this {
+  detachTc(options: { dev: string; direction: TcOptions['direction'] }): this {
+    const { dev, direction } = knownOptions('detachTc', options, ['dev', 'direction']);
     this.#registry.detach(['tc'], `${dev} ${direction}`);
     return this;
   }
 
   /** Gives a SOCKET_FILTER function a raw socket on `dev` ('' is every interface); `fn.sock` is its descriptor. */
   static attachRawSocket(fn: BPFFunction, dev: string): void {
-    fn.sock = fn.own(attachRawSocket(fn, dev)).sock;
+    fn.sock = requireLoaded(fn).own(attachRawSocket(fn, dev)).sock;
   }
 
   /** Puts an XDP function on an interface; `flags` of {@link XDPFlags}. It ends with the program. */
   static attachXdp(dev: string, fn: BPFFunction, flags = 0): void {
-    fn.own(attachXdp(fn, dev, flags));
+    requireLoaded(fn).own(attachXdp(fn, dev, flags));
   }
 
   /** Removes whatever XDP program is on the interface, whoever put it there. */
@@ -668,12 +698,14 @@ export class BCC implements Disposable {
    * attached so is replaced; without flags both run, and the kernel detaches even if a signal kills this process.
    */
   static attachFunc(fn: BPFFunction, attachableFd: FuncTarget, attachType: number, flags?: number): void {
-    fn.own(attachFunc(fn, attachableFd, attachType, flags), `${attachType} ${attachableFd}`);
+    requireLoaded(fn).own(attachFunc(fn, attachableFd, attachType, flags), `${attachType} ${attachableFd}`);
   }
 
   /** Detaches what {@link attachFunc} attached, or another process did. */
   static detachFunc(fn: BPFFunction, attachableFd: FuncTarget, attachType: number): void {
-    if (!fn.detachOwn(`${attachType} ${attachableFd}`)) detachFunc(fn, attachableFd, attachType);
+    requireFuncTarget(attachableFd);
+    const own = requireLoaded(fn).detachOwn(`${attachType} ${attachableFd}`);
+    if (!own) detachFunc(fn, attachableFd, attachType);
   }
 
   // Events
@@ -880,6 +912,21 @@ export class BCC implements Disposable {
     this.close();
   }
 
+  /** Names and links: what JSON.stringify can show of it. */
+  toJSON(): {
+    closed: boolean;
+    tables: string[];
+    functions: string[];
+    links: Pick<Link, 'kind' | 'target' | 'fnName'>[];
+  } {
+    return {
+      closed: this.closed,
+      tables: Object.keys(this.tables),
+      functions: this.functions,
+      links: this.links.map(({ kind, target, fnName }) => ({ kind, target, fnName })),
+    };
+  }
+
   [inspect.custom](_depth: number, options: { stylize(text: string, style: string): string }): string {
     if (this.closed) return `${options.stylize('BCC', 'special')} (closed)`;
     const list = (names: string[]) => (names.length > 0 ? names.join(', ') : 'none');
@@ -891,6 +938,10 @@ export class BCC implements Disposable {
       `  links:     ${links || 'none'}`,
     ].join('\n');
   }
+}
+
+for (const name of ON_OBJECTS) {
+  Object.defineProperty(BCC.prototype, name, { value: BCC[name], writable: true, configurable: true });
 }
 
 interface Parts {
@@ -986,6 +1037,8 @@ const OPTION_NAMES = new Set([
 const KPROBE_OPTIONS = ['event', 'eventOff', 'fnName', 'eventRe', 'maxactive'];
 const UPROBE_OPTIONS = ['name', 'sym', 'symRe', 'addr', 'fnName', 'pid', 'symOff'];
 const PERF_EVENT_OPTIONS = ['evType', 'evConfig', 'fnName', 'samplePeriod', 'sampleFreq', 'pid', 'cpu', 'groupFd'];
+const TC_OPTIONS = ['fn', 'dev', 'direction', 'priority', 'handle', 'replace'];
+const ITERATOR_OPTIONS = ['fnName', 'mapFd', 'tid', 'pid', 'cgroupFd', 'order'];
 const TABLE_OPTIONS = ['keyType', 'leafType', 'reducer'];
 
 /** `attachKretprobe` for 'kretprobe'. */
@@ -1004,7 +1057,7 @@ function normalizeOptions(source: string | BCCOptions): BCCOptions {
       `unknown option ${JSON.stringify(name)}: ${didYouMean(name, OPTION_NAMES) ?? [...OPTION_NAMES].join(', ')}`,
     );
   }
-  const { text, srcFile, program, cflags, int64, debug } = options;
+  const { text, srcFile, program, cflags, usdtContexts, int64, debug } = options;
   if (text !== undefined && srcFile !== undefined) throw new TypeError('give text or srcFile, not both');
   if (text === undefined && srcFile === undefined && program === undefined) {
     throw new TypeError('give the program: text, srcFile or program');
@@ -1014,6 +1067,13 @@ function normalizeOptions(source: string | BCCOptions): BCCOptions {
   if (cflags !== undefined && !(Array.isArray(cflags) && cflags.every((flag) => typeof flag === 'string'))) {
     throw new TypeError(`cflags must be an array of strings, not ${inspect(cflags)}`);
   }
+  if (
+    usdtContexts !== undefined &&
+    !(Array.isArray(usdtContexts) && usdtContexts.every((one) => one instanceof USDT))
+  ) {
+    throw new TypeError(`usdtContexts must be an array of USDT objects, not ${inspect(usdtContexts, { depth: 1 })}`);
+  }
+  if (program !== undefined) requireName(program, 'program');
   if (int64 !== undefined && int64 !== 'bigint' && int64 !== 'number') {
     throw new TypeError(`int64 must be 'bigint' or 'number', not ${inspect(int64)}`);
   }
@@ -1095,9 +1155,11 @@ function isGiven(pattern: string | RegExp | undefined): pattern is string | RegE
   return pattern !== undefined && pattern !== '';
 }
 
-function requireName(value: string | undefined, option: string): string {
-  if (typeof value !== 'string' || value === '') throw new TypeError(`${option} must be a name, not ${inspect(value)}`);
-  return value;
+function requireLoaded(fn: BPFFunction): BPFFunction {
+  if (!(fn instanceof BPFFunction)) {
+    throw new TypeError(`fn must be a function that loadFunc gave, not ${inspect(fn, { depth: 0 })}`);
+  }
+  return fn;
 }
 
 function withPrefix(kind: string, fnName: string): string {

@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { getSystemErrorName, inspect, types } from 'node:util';
+import { getSystemErrorName, types } from 'node:util';
 
 /** What every {@link BCCError} may carry besides its message. */
 export interface BCCErrorOptions {
@@ -116,11 +116,6 @@ export class ClosedError extends BCCError {
 /** `EPERM (operation not permitted)` for 1: the way this library names an errno in a message. */
 export function errnoText(errno: number): string {
   return getSystemErrorName(-errno);
-}
-
-/** @throws TypeError that names the argument, where it is no text. */
-export function requireText(value: unknown, what: string): asserts value is string {
-  if (typeof value !== 'string') throw new TypeError(`${what} must be a string, not ${inspect(value)}`);
 }
 
 /** The shape of what the addons throw: a plain Error with the number of the failed call. */

@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
 import { type InspectOptionsStylized, inspect } from 'node:util';
+import { knownOptions, requireText } from './arguments';
 import { BCCError, ClosedError } from './errors';
 import { ElfFile } from './kernel/elf';
 import { kernelSymbols } from './kernel/kallsyms';
@@ -7,7 +8,6 @@ import { ProcessSymbols } from './kernel/process-symbols';
 import { requireProcess } from './kernel/processes';
 import { type SymbolTable, symbolTable } from './kernel/symbol-table';
 import { runtime } from './native';
-import { knownOptions } from './options';
 
 /** What an address is. */
 export interface ResolvedSymbol {
@@ -70,7 +70,7 @@ export class SymbolCache {
    * symbols cannot be read.
    */
   constructor(pid: number) {
-    if (!Number.isInteger(pid)) throw new TypeError(`pid must be an integer, not ${String(pid)}`);
+    if (!Number.isInteger(pid)) throw new TypeError(`pid must be an integer, not ${inspect(pid)}`);
     this.pid = pid < 0 ? -1 : pid;
     if (this.pid >= 0) {
       requireProcess(pid);
@@ -143,6 +143,7 @@ export class BuildSymbolCache {
    * @throws BCCError where the file cannot be read or is no ELF.
    */
   addModule(path: string): boolean {
+    requireText(path, 'the path of a module');
     return ElfFile.with(path, (file) => {
       const buildId = file.buildId();
       if (buildId === undefined) return false;
@@ -228,6 +229,7 @@ export function sym(address: bigint | number | BuildIdFrame, pid: number, option
     const unknown = { name: undefined, offset: address.offset, module: undefined };
     return symbolText(buildSymbols.resolve(address.buildId, address.offset, options) ?? unknown, options);
   }
+  if (!Number.isInteger(pid)) throw new TypeError(`pid must be an integer, not ${inspect(pid)}`);
   if (pid < 0) return ksym(address, options);
   let cache: SymbolCache;
   try {
@@ -258,6 +260,7 @@ export function ksym(address: bigint | number, options: SymbolTextOptions = {}):
  * @throws BCCError `ERR_BCC_KALLSYMS` where the kernel hides its addresses from this process.
  */
 export function ksymname(name: string): bigint {
+  requireText(name, 'name');
   return kernelSymbols().address(name) ?? -1n;
 }
 
@@ -286,6 +289,6 @@ function toAddress(address: bigint | number): bigint {
   if (typeof address === 'bigint') return BigInt.asUintN(64, address);
   if (Number.isSafeInteger(address) && address >= 0) return BigInt(address);
   throw new RangeError(
-    `an address must be a bigint or a non-negative safe integer, not ${String(address)}: kernel addresses need a bigint`,
+    `an address must be a bigint or a non-negative safe integer, not ${inspect(address)}: kernel addresses need a bigint`,
   );
 }

@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { constants } from 'node:os';
 import { type InspectOptionsStylized, inspect } from 'node:util';
+import { knownOptions } from './arguments';
 import { BCCError, ClosedError, didYouMean } from './errors';
 import { resolveBinary } from './kernel/binaries';
 import { ElfFile } from './kernel/elf';
@@ -227,7 +228,7 @@ export class USDT {
 
   /** @throws TypeError where neither a pid nor a path is given, BCCError where either does not exist. */
   constructor(options: USDTOptions) {
-    const { pid = -1, path } = options;
+    const { pid = -1, path } = knownOptions('USDT', options, ['pid', 'path']);
     if (pid === -1 && (path === undefined || path === '')) throw new TypeError('give a pid or a path');
     if (path !== undefined && typeof path !== 'string') throw new TypeError('path must be a string');
     if (pid !== -1) requireProcess(pid);
@@ -249,8 +250,9 @@ export class USDT {
    * @throws BCCError `ERR_BCC_USDT_PROBE` where there is no such probe (the hint names near ones) or where several
    * providers have one, `ERR_BCC_PROCESS` where the process has ended.
    */
-  enableProbe({ probe: wanted, fnName }: EnableProbe): this {
+  enableProbe(options: EnableProbe): this {
     this.#refuseClosed();
+    const { probe: wanted, fnName } = knownOptions('enableProbe', options, ['probe', 'fnName']);
     if (typeof fnName !== 'string' || !/^[A-Za-z_]\w*$/.test(fnName)) {
       throw new TypeError(`fnName must be the name of a C function, not ${String(fnName)}`);
     }

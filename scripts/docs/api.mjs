@@ -89,7 +89,7 @@ export function collect() {
   }
 
   function entryOf(name, symbol, exported) {
-    const declaration = symbol.declarations[0];
+    const declaration = symbol.valueDeclaration ?? symbol.declarations[0];
     const file = path.relative(root, declaration.getSourceFile().fileName);
     const doc = docOf(declaration);
     if (doc === '' && !symbol.declarations.some((one) => docOf(one) !== '')) undocumented.push(`${name} (${file})`);

@@ -1,4 +1,5 @@
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { inspect } from 'node:util';
 import { privilegeHint } from '../capabilities';
 import { BPFAttachType, BPFProgType } from '../constants';
 import { AttachError } from '../errors';
@@ -144,9 +145,9 @@ const ON_NAMESPACES: readonly number[] = [BPFAttachType.FLOW_DISSECTOR, BPFAttac
  * then mean something else.
  */
 function hold(target: FuncTarget, attachType: number): HeldTarget {
+  requireFuncTarget(target);
   if (ON_NAMESPACES.includes(attachType)) return holdNamespace(target, attachType);
   if (typeof target === 'string') return holdCgroup(target, target, attachType);
-  requireDescriptor(target);
   try {
     return holdCgroup(descriptorPath(target), `cgroup fd ${target}`, attachType);
   } catch {
@@ -154,8 +155,12 @@ function hold(target: FuncTarget, attachType: number): HeldTarget {
   }
 }
 
-function requireDescriptor(target: number): void {
-  if (!Number.isSafeInteger(target) || target < 0) throw new TypeError(`${target} is no file descriptor`);
+/** @throws TypeError where it is neither a path nor a number that a descriptor can have */
+export function requireFuncTarget(target: unknown): asserts target is FuncTarget {
+  if (typeof target === 'string' && target !== '') return;
+  if (!Number.isSafeInteger(target) || (target as number) < 0) {
+    throw new TypeError(`attachableFd must be a path or an open file descriptor, not ${inspect(target)}`);
+  }
 }
 
 function descriptorPath(fd: number): string {
@@ -182,7 +187,6 @@ function holdCgroup(path: string, name: string, attachType: number): HeldTarget 
 
 function holdNamespace(target: FuncTarget, attachType: number): HeldTarget {
   const isOwn = target === 0;
-  if (typeof target === 'number') requireDescriptor(target);
   const path = isOwn ? '/proc/self/ns/net' : typeof target === 'string' ? target : descriptorPath(target);
   try {
     const fd = openSync(path, constants.O_RDONLY);

@@ -1,4 +1,5 @@
 import { readSync } from 'node:fs';
+import { inspect } from 'node:util';
 import { BPFAttachType, BPFProgType } from '../constants';
 import { AttachError, BCCError, ClosedError } from '../errors';
 import { ByteSource, codecFor } from '../layout/codec';
@@ -134,11 +135,21 @@ function scopeBytes({ mapFd, tid, pid, cgroupFd, order }: IteratorScope): Uint8A
   if (given.length === 0) return undefined;
   if (given.length > 1) throw new TypeError('an iterator has one scope: give one of mapFd, tid, pid and cgroupFd');
   if (mapFd !== undefined) return words(mapFd);
-  if (cgroupFd !== undefined) return words(CGROUP_ORDERS[order ?? 'descendantsPre'], cgroupFd, 0, 0);
+  if (cgroupFd !== undefined) return words(cgroupOrder(order), cgroupFd, 0, 0);
   return words(tid ?? 0, pid ?? 0, 0);
 }
 
+function cgroupOrder(order: NonNullable<IteratorScope['order']> = 'descendantsPre'): number {
+  if (Object.hasOwn(CGROUP_ORDERS, order)) return CGROUP_ORDERS[order];
+  throw new TypeError(`order must be one of ${Object.keys(CGROUP_ORDERS).join(', ')}, not ${inspect(order)}`);
+}
+
+/** 32-bit words; what is none would be taken for another map, thread or cgroup. */
 function words(...values: number[]): Uint8Array {
+  for (const value of values) {
+    if (Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff) continue;
+    throw new RangeError(`an iterator's scope is a whole number from 0 on, not ${inspect(value)}`);
+  }
   return new Uint8Array(Uint32Array.from(values).buffer);
 }
 

@@ -1,4 +1,5 @@
-import { AttachError, didYouMean, requireText } from '../errors';
+import { requireText } from '../arguments';
+import { AttachError, didYouMean } from '../errors';
 import { withShortGracePeriods } from '../kernel/grace-periods';
 import { releaseAll } from '../release';
 import { ENOENT } from './failure';
@@ -64,6 +65,7 @@ export class LinkRegistry {
     }: { fnName?: string | undefined; nameOf?(name: string, kind: string): string } = {},
   ): void {
     requireText(wanted, `the name of a ${kinds[0]}`);
+    if (fnName !== undefined) requireText(fnName, 'fnName');
     const attached = this.#attached(kinds);
     let found = false;
     for (const { link, label, names, leave } of [...attached]) {

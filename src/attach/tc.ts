@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { BPFAttachType, BPFProgType } from '../constants';
 import { type NativeFd, runtime } from '../native';
 import { attachFailure, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, type Meanings } from './failure';
@@ -64,10 +65,12 @@ const ownQdiscs = new Map<number, number>();
  */
 export function attachTc(program: AttachableProgram, options: TcOptions): TcLink {
   const { dev, direction, priority = 0, handle = 0, replace = false } = options;
+  if (!Object.hasOwn(DIRECTIONS, direction)) {
+    throw new TypeError(`direction must be 'ingress' or 'egress', not ${inspect(direction)}`);
+  }
   const chosen = DIRECTIONS[direction];
-  if (chosen === undefined) throw new TypeError(`direction is ${direction}, give 'ingress' or 'egress'`);
-  if (!isUint(priority, 0xffff)) throw new RangeError(`priority is ${priority}, the kernel takes 0 to 65535`);
-  if (!isUint(handle, 0xffffffff)) throw new RangeError(`handle is ${handle}, the kernel takes 32 bits`);
+  if (!isUint(priority, 0xffff)) throw new RangeError(`priority is ${inspect(priority)}, the kernel takes 0 to 65535`);
+  if (!isUint(handle, 0xffffffff)) throw new RangeError(`handle is ${inspect(handle)}, the kernel takes 32 bits`);
   const ifindex = interfaceIndex(dev);
   const { side, attachType } = chosen;
   const tcx = priority === 0 && handle === 0 && !replace ? linkTcx(program, ifindex, attachType) : undefined;

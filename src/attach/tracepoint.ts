@@ -1,5 +1,6 @@
+import { requireText } from '../arguments';
 import { BPFProgType, PerfType } from '../constants';
-import { AttachError, didYouMean, isNativeError, requireText } from '../errors';
+import { AttachError, didYouMean, isNativeError } from '../errors';
 import { perfEventAttr } from '../kernel/perf-attr';
 import { namePattern } from '../kernel/probe-functions';
 import { listTracepoints, tracefsRoot, tracepointId, tracepointExists as tracepointIsThere } from '../kernel/tracefs';

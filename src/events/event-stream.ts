@@ -13,7 +13,13 @@ import {
 } from './drain-buffer';
 import { Loss } from './loss';
 import { OrderedQueue, type OrderKey } from './ordered-queue';
-import { type RecordSource, RecordStream, type RecordStreamOptions, type StreamRing } from './record-stream';
+import {
+  RECORD_OPTIONS,
+  type RecordSource,
+  RecordStream,
+  type RecordStreamOptions,
+  type StreamRing,
+} from './record-stream';
 
 /**
  * What happens to events that come while the consumer is busy:
@@ -32,6 +38,9 @@ export interface EventStreamOptions extends RecordStreamOptions {
   /** Yields a {@link Loss} among the events, in its place, wherever some were lost. */
   lossEvents?: boolean;
 }
+
+/** The names of {@link EventStreamOptions}. */
+export const STREAM_OPTIONS: readonly string[] = [...RECORD_OPTIONS, 'maxBuffered', 'overflow', 'lossEvents'];
 
 const USUAL_MAX_BUFFERED = 65536;
 const POLICIES: readonly unknown[] = ['block', 'drop-oldest', 'drop-newest'];

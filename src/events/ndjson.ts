@@ -1,4 +1,5 @@
 import { Transform, type TransformCallback } from 'node:stream';
+import { knownOptions, requireText } from '../arguments';
 import { BCCError } from '../errors';
 import { Loss } from './loss';
 
@@ -23,7 +24,8 @@ export interface NdjsonOptions {
 }
 
 /** One value as a line of JSON, without the line's end. */
-export function toNdjson(value: unknown, { plain = false }: NdjsonOptions = {}): string {
+export function toNdjson(value: unknown, options: NdjsonOptions = {}): string {
+  const { plain = false } = knownOptions('toNdjson', options, ['plain']);
   return (plain ? plainText(value) : JSON.stringify(tagged(value))) ?? 'null';
 }
 
@@ -32,6 +34,7 @@ export function toNdjson(value: unknown, { plain = false }: NdjsonOptions = {}):
  * @throws SyntaxError where the line is no JSON, or none that toNdjson wrote
  */
 export function fromNdjson(line: string): unknown {
+  requireText(line, 'line');
   return untagged(JSON.parse(line));
 }
 

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { BCCError, ClosedError, isNativeError } from '../errors';
 import type { NativeRecordReader } from '../native';
 import { Drain, NO_LIMIT } from './drain';
@@ -66,7 +67,9 @@ export class Poller<Reader extends NativeRecordReader = NativeRecordReader> {
    */
   poll(timeout = -1): number {
     if (!Number.isInteger(timeout) || timeout < -1 || timeout > 0x7fffffff) {
-      throw new RangeError(`timeout must be a whole number of milliseconds, or -1 to wait for ever, not ${timeout}`);
+      throw new RangeError(
+        `timeout must be a whole number of milliseconds, or -1 to wait for ever, not ${inspect(timeout)}`,
+      );
     }
     this.#check();
     const rings = this.#rings.length;

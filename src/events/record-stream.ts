@@ -36,6 +36,9 @@ export interface RecordStreamOptions {
   onLost?: (loss: Loss) => void;
 }
 
+/** The names of {@link RecordStreamOptions}. */
+export const RECORD_OPTIONS: readonly string[] = ['signal', 'onLost'];
+
 /** Figures since the stream was opened. `received + lost + buffered` is all that left the kernel's hands. */
 export interface StreamStats {
   /** Events handed to the consumer. */

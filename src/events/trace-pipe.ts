@@ -1,6 +1,7 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 import * as path from 'node:path';
 import { StringDecoder } from 'node:string_decoder';
+import { requireText } from '../arguments';
 import { privilegeHint } from '../capabilities';
 import { BCCError, ClosedError, errnoText } from '../errors';
 import { tracefsRoot } from '../kernel/tracefs';
@@ -39,6 +40,7 @@ const LINE = /^\s*(.*?)-(\d+)\s+(?:\(\s*[\d-]+\)\s+)?\[(\d+)\]\s+(?:(\S{4,8})\s+
 
 /** The parts of a line of trace_pipe; undefined for what is no message, such as the kernel's notice of lost lines. */
 export function parseTraceLine(line: string): TraceFields | undefined {
+  requireText(line, 'line');
   const match = LINE.exec(line);
   if (!match) return undefined;
   const [, task, pid, cpu, flags = '', ts, msg] = match;

@@ -1,7 +1,8 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { constants as systemConstants } from 'node:os';
 import * as path from 'node:path';
-import { BCCError, requireText } from '../errors';
+import { requireText } from '../arguments';
+import { BCCError } from '../errors';
 import { runtime } from '../native';
 import { pathInProcess, requireProcess } from './processes';
 

@@ -1,4 +1,5 @@
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import { requireText } from '../arguments';
 import { BPFAttachType, BPFMapType, BPFProgType } from '../constants';
 import { isNativeError } from '../errors';
 import { type NativeFd, type NativeMapAttributes, type NativeProgramAttributes, runtime } from '../native';
@@ -151,6 +152,8 @@ function errnoOfUprobeMulti(pid: number): number | undefined {
 
 /** Whether a struct of the kernel has such a member, in itself or in an anonymous member; false for unknown structs. */
 export function kernelStructHasField(structName: string, fieldName: string): boolean {
+  requireText(structName, 'structName');
+  requireText(fieldName, 'fieldName');
   if (!kernelBtfBlob()) return false;
   const btf = kernelBtf();
   const id = btf.find(structName, 'struct');
@@ -161,6 +164,8 @@ export function kernelStructHasField(structName: string, fieldName: string): boo
 
 /** Whether an enum of the kernel has such a value; false for unknown enums. */
 export function kernelEnumHasVal(enumName: string, valueName: string): boolean {
+  requireText(enumName, 'enumName');
+  requireText(valueName, 'valueName');
   if (!kernelBtfBlob()) return false;
   const btf = kernelBtf();
   const id = btf.find(enumName, 'enum') || btf.find(enumName, 'enum64');

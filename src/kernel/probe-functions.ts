@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { inspect, types } from 'node:util';
+import { requireText } from '../arguments';
 import { AttachError } from '../errors';
 import { kernelSymbols } from './kallsyms';
 import { availableFilterFunctions, kprobeBlacklist } from './tracefs';
@@ -20,6 +22,9 @@ export type PatternReach = 'whole' | 'start';
  * in the same way, so that both forms of a pattern mean the same.
  */
 export function namePattern(pattern: string | RegExp, reach: PatternReach): (name: string) => boolean {
+  if (typeof pattern !== 'string' && !types.isRegExp(pattern)) {
+    throw new TypeError(`a pattern must be a string or a RegExp, not ${inspect(pattern)}`);
+  }
   let source = typeof pattern === 'string' ? pattern : pattern.source;
   let flags = typeof pattern === 'string' ? '' : pattern.flags.replace(/[gy]/g, '');
   if (typeof pattern === 'string') {
@@ -164,6 +169,8 @@ export function fixSyscallFnname(name: string): string {
 
 /** The name with the prefix, which is not put before it twice: `add_prefix` of BCC. */
 export function addPrefix(prefix: string, name: string): string {
+  requireText(prefix, 'prefix');
+  requireText(name, 'name');
   return name.startsWith(prefix) ? name : prefix + name;
 }
 

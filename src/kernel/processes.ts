@@ -1,4 +1,5 @@
 import { readFileSync, readlinkSync, statSync } from 'node:fs';
+import { inspect } from 'node:util';
 import { BCCError } from '../errors';
 
 /** One line of `/proc/PID/maps`. */
@@ -32,7 +33,7 @@ export function processExists(pid: number): boolean {
 /** @throws RangeError where `pid` is no process id, BCCError `ERR_BCC_PROCESS` (ESRCH) where there is no such process. */
 export function requireProcess(pid: number): void {
   if (!Number.isInteger(pid) || pid <= 0 || pid > 0x7fffffff) {
-    throw new RangeError(`pid must be a positive integer, not ${String(pid)}`);
+    throw new RangeError(`pid must be a positive integer, not ${inspect(pid)}`);
   }
   if (!processExists(pid)) throw noSuchProcess(pid);
 }

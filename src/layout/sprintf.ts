@@ -1,3 +1,4 @@
+import { requireText } from '../arguments';
 import { type ByteSource, readString, textBytes } from './bytes';
 import type { FieldLayout, Layout, StructLayout } from './layout';
 
@@ -21,6 +22,7 @@ export function sprintf(layout: Layout, source: ByteSource, offset = 0): string 
  * @throws RangeError where a number or a string does not fit
  */
 export function sscanf(layout: Layout, text: string, target: ByteSource, offset = 0): void {
+  requireText(text, 'text');
   target.raw.fill(0, offset, offset + layout.size);
   const scanner = new Scanner(text, layout.name ?? layout.kind);
   scan(shapeOf(layout), scanner, target, offset);

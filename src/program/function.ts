@@ -72,7 +72,7 @@ export class BPFFunction {
     return this.#info.verifiedInstructions;
   }
 
-  /** How often it has run, where BPF statistics are on (`sysctl kernel.bpf_stats_enabled=1`, `b.enableStats()`); else 0n. */
+  /** How often it has run, where BPF statistics are on (`sysctl kernel.bpf_stats_enabled=1`, `BCC.enableStats()`); else 0n. */
   get runCount(): bigint {
     return this.#read().runCount;
   }

@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
+import { requireText } from '../arguments';
 import { BPFProgType } from '../constants';
-import { BCCError, ClosedError, didYouMean, requireText } from '../errors';
+import { BCCError, ClosedError, didYouMean } from '../errors';
 import type { NativeFd } from '../native';
 import { releaseAll } from '../release';
 import type { CompiledFunction, CompiledProgram } from './compiled';

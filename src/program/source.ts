@@ -1,3 +1,5 @@
+import { inspect } from 'node:util';
+import { requireText } from '../arguments';
 import { stripComments } from '../kernel/headers/scan';
 
 /*
@@ -222,7 +224,11 @@ export function newerMacros(text: string): string {
 
 /** `#include` lines for the types that the words of a program let expect; '' for none. */
 export function generateAutoIncludes(programWords: Iterable<string>): string {
+  if (typeof programWords?.[Symbol.iterator] !== 'function') {
+    throw new TypeError(`programWords must be strings, not ${inspect(programWords)}`);
+  }
   const words = [...programWords];
+  for (const word of words) requireText(word, 'a word of the program');
   return AUTO_INCLUDES.filter(([, parts]) => parts.some((part) => words.some((word) => word.includes(part))))
     .map(([header]) => `#include <${header}>\n`)
     .join('');

@@ -51,8 +51,6 @@ export abstract class IndexedTable<L = Untyped> extends KeyedTable<Index, L> {
 
   /** The index counted from the start. */
   protected normalize(index: Index): number {
-    if (typeof index !== 'bigint' && !Number.isInteger(index))
-      throw new TypeError(`table '${this.name}': an index must be an integer, not ${brief(index)}`);
     if (!this.#inRange(index))
       throw new RangeError(
         `table '${this.name}': index ${index} is out of range, the table has ${this.maxEntries} elements`,
@@ -61,6 +59,8 @@ export abstract class IndexedTable<L = Untyped> extends KeyedTable<Index, L> {
   }
 
   #inRange(index: Index): boolean {
+    if (typeof index !== 'bigint' && !Number.isInteger(index))
+      throw new TypeError(`table '${this.name}': an index must be an integer, not ${brief(index)}`);
     return index < this.maxEntries && index >= -this.maxEntries;
   }
 

@@ -126,7 +126,7 @@ export class EventReader {
 
   /** The event that `data` holds. */
   read(data: Uint8Array, type: string | undefined): unknown {
-    const { buffer, byteOffset, byteLength } = data;
+    const { buffer, byteOffset, byteLength } = data ?? {};
     // Records of one batch share their buffer.
     if (buffer === undefined || buffer !== this.#buffer) {
       if (!(data instanceof Uint8Array)) {

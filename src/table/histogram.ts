@@ -1,5 +1,5 @@
+import { knownOptions, requireText } from '../arguments';
 import type { Layout } from '../layout/layout';
-import { knownOptions } from '../options';
 import type { Untyped } from './table';
 import { brief } from './table-error';
 
@@ -78,7 +78,7 @@ export function jsonHistogramText(
   options: HistogramOptions = {},
   now = new Date(),
 ): string {
-  const header = options.sectionHeader ?? 'Bucket ptr';
+  requireText(valType, 'valType');
   return collect(source, LOG2_SLOTS, options)
     .map(({ value, counts }) => {
       const fields = [
@@ -89,7 +89,7 @@ export function jsonHistogramText(
       if (isSectioned(source.keyLayout)) {
         const section = options.sectionPrintFn ? options.sectionPrintFn(value) : value;
         fields.push(
-          `${pythonText(header)}: ${pythonValue(section, options.sectionPrintFn ? undefined : sectionLayout(source, options))}`,
+          `${pythonText(options.sectionHeader ?? 'Bucket ptr')}: ${pythonValue(section, options.sectionPrintFn ? undefined : sectionLayout(source, options))}`,
         );
       }
       return `{${fields.join(', ')}}\n`;
@@ -123,14 +123,13 @@ function sectionedText(
   text: (counts: bigint[]) => string,
 ): string {
   const sectioned = isSectioned(source.keyLayout);
-  const header = options.sectionHeader ?? 'Bucket ptr';
   return collect(source, slots, options)
     .map(({ value, counts }) => {
       if (!sectioned) return text(counts);
       const name = options.sectionPrintFn
         ? String(options.sectionPrintFn(value))
         : pythonValue(value, sectionLayout(source, options));
-      return `\n${header} = ${name}\n${text(counts)}`;
+      return `\n${options.sectionHeader ?? 'Bucket ptr'} = ${name}\n${text(counts)}`;
     })
     .join('');
 }

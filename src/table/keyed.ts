@@ -1,4 +1,5 @@
 import { type InspectOptionsStylized, inspect } from 'node:util';
+import { knownOptions, requireFunction } from '../arguments';
 import { BPFUpdateFlag } from '../constants';
 import { isNativeError, TableError } from '../errors';
 import { ByteSource, type Codec, codecFor } from '../layout/codec';
@@ -38,10 +39,8 @@ const UPDATE_MODES: Readonly<Record<UpdateMode, number>> = {
 export function updateFlags(flags: UpdateMode | number | undefined): number {
   if (flags === undefined) return BPFUpdateFlag.ANY;
   if (typeof flags === 'number' && Number.isSafeInteger(flags) && flags >= 0) return flags;
-  const mode = UPDATE_MODES[flags as UpdateMode];
-  if (mode === undefined)
-    throw new TypeError(`flags must be 'any', 'noexist', 'exist' or BPF_* bits, not ${inspect(flags)}`);
-  return mode;
+  if (typeof flags === 'string' && Object.hasOwn(UPDATE_MODES, flags)) return UPDATE_MODES[flags];
+  throw new TypeError(`flags must be 'any', 'noexist', 'exist' or BPF_* bits, not ${inspect(flags)}`);
 }
 
 /**
@@ -99,7 +98,8 @@ export abstract class KeyedTable<K = Untyped, L = Untyped> extends Table {
 
   /** Writes the leaf of `key`. */
   set(key: K, leaf: L, options?: SetOptions): this {
-    const flags = options === undefined ? BPFUpdateFlag.ANY : updateFlags(options.flags);
+    const flags =
+      options === undefined ? BPFUpdateFlag.ANY : updateFlags(knownOptions('set', options, ['flags']).flags);
     const access = this.access;
     this.encodeKey(key, this.key, 0);
     this.encodeLeaf(leaf, this.value, 0);
@@ -161,6 +161,7 @@ export abstract class KeyedTable<K = Untyped, L = Untyped> extends Table {
   }
 
   forEach(callback: (leaf: L, key: K, table: this) => void, thisArg?: unknown): void {
+    requireFunction(callback, 'callback');
     for (const [key, leaf] of this.entries()) callback.call(thisArg, leaf, key, this);
   }
 
@@ -196,6 +197,8 @@ export abstract class KeyedTable<K = Untyped, L = Untyped> extends Table {
    */
   itemsUpdateBatch(keys: readonly K[], leaves: readonly L[]): void {
     const count = this.#batchLength(keys);
+    if (!Array.isArray(leaves))
+      throw new TypeError(`table '${this.name}': leaves must be an array, not ${inspect(leaves)}`);
     if (leaves.length !== count)
       throw new RangeError(`table '${this.name}': ${count} keys, but ${leaves.length} leaves`);
     this.checkOpen();

@@ -1,15 +1,21 @@
 import { inspect } from 'node:util';
+import { knownOptions } from '../arguments';
 import { privilegeHint } from '../capabilities';
 import { BCCError, errnoText, isNativeError } from '../errors';
 import { BatchStream } from '../events/batch-stream';
-import { EventStream, type EventStreamOptions } from '../events/event-stream';
+import { EventStream, type EventStreamOptions, STREAM_OPTIONS } from '../events/event-stream';
 import type { Loss } from '../events/loss';
 import { PerfManager } from '../events/perf-manager';
-import type { RecordSource, RecordStream, RecordStreamOptions, StreamRing } from '../events/record-stream';
+import {
+  RECORD_OPTIONS,
+  type RecordSource,
+  type RecordStream,
+  type RecordStreamOptions,
+  type StreamRing,
+} from '../events/record-stream';
 import { onlineCpus } from '../kernel/cpus';
 import { perfEventAttr } from '../kernel/perf-attr';
 import { type NativeFd, type NativePerfReader, runtime } from '../native';
-import { knownOptions } from '../options';
 import { claimConsumer, isConsumed, openFailure, streamOn } from './event-consumer';
 import { type EventDecoder, EventReader, type EventTypeOptions } from './event-type';
 import type { TableSpec } from './spec';
@@ -38,6 +44,8 @@ export interface PerfEventStreamOptions extends EventStreamOptions, PerfRingOpti
   /** The field (a clock) by which events of different CPUs are merged; without it each CPU's come in order, batch by batch. */
   orderBy?: string;
 }
+
+const PERF_OPTIONS = ['pageCnt', 'wakeupEvents', 'type'];
 
 /** Bytes before the sample of a raw perf record (its size), and what whole records are rounded up to. */
 const RAW_HEADER = 4;
@@ -173,16 +181,17 @@ export class PerfEventArrayTable<T = Untyped> extends Table {
    * through this table, the size tells which, or else `type` must.
    * @throws BCCError `ERR_BCC_EVENT_UNKNOWN`, `ERR_BCC_EVENT_AMBIGUOUS`, `ERR_BCC_DATA_SIZE`
    */
-  event(data: Uint8Array, options: EventTypeOptions = {}): T {
-    return this.#events.read(data, options.type) as T;
+  event(data: Uint8Array, options?: EventTypeOptions): T {
+    return this.#events.read(data, options?.type) as T;
   }
 
   /** Opens a stream of decoded events: see {@link EventStream}. `E` is the type of an event where the caller knows it. */
   events<E = T>(options: PerfEventStreamOptions & { lossEvents: true }): EventStream<E | Loss>;
   events<E = T>(options?: PerfEventStreamOptions): EventStream<E>;
   events<E = T>(options: PerfEventStreamOptions = {}): EventStream<E> {
-    const decoder = this.#events.decoder(options.type) as EventDecoder<E>;
-    const orderKey = options.orderBy === undefined ? undefined : decoder.field(options.orderBy);
+    const { type, orderBy } = knownOptions('events', options, [...STREAM_OPTIONS, ...PERF_OPTIONS, 'orderBy']);
+    const decoder = this.#events.decoder(type) as EventDecoder<E>;
+    const orderKey = orderBy === undefined ? undefined : decoder.field(orderBy);
     return this.#stream(options, (source) => new EventStream(source, decoder.decode, { ...options, orderKey }));
   }
 
@@ -191,7 +200,8 @@ export class PerfEventArrayTable<T = Untyped> extends Table {
    * {@link BatchStream}.
    */
   batches<E = T>(options: RecordStreamOptions & PerfRingOptions & EventTypeOptions = {}): BatchStream<E> {
-    const decoder = this.#events.decoder(options.type) as EventDecoder<E>;
+    const { type } = knownOptions('batches', options, [...RECORD_OPTIONS, ...PERF_OPTIONS]);
+    const decoder = this.#events.decoder(type) as EventDecoder<E>;
     return this.#stream(options, (source) => new BatchStream(source, decoder, options));
   }
 

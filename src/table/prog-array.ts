@@ -1,3 +1,4 @@
+import { knownOptions } from '../arguments';
 import type { ByteSource } from '../layout/codec';
 import { type Index, IndexedTable } from './array';
 import { descriptorOf, type HasFd } from './descriptor';
@@ -19,9 +20,9 @@ export class ProgArrayTable extends IndexedTable<Untyped> {
    * all programs of one array must be of the kind of the one that calls it.
    */
   override set(index: Index, program: ProgramRef, options: SetOptions & { progType?: number } = {}): this {
+    const { progType, ...rest } = knownOptions('set', options, ['flags', 'progType']);
     this.normalize(index);
-    const loaded = typeof program === 'string' ? this.#load(program, options.progType) : program;
-    return super.set(index, loaded, options);
+    return super.set(index, typeof program === 'string' ? this.#load(program, progType) : program, rest);
   }
 
   protected override encodeLeaf(program: ProgramRef, target: ByteSource, offset: number): void {

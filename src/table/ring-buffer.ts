@@ -1,7 +1,8 @@
+import { knownOptions } from '../arguments';
 import { BatchStream } from '../events/batch-stream';
-import { EventStream, type EventStreamOptions } from '../events/event-stream';
+import { EventStream, type EventStreamOptions, STREAM_OPTIONS } from '../events/event-stream';
 import type { Loss } from '../events/loss';
-import type { RecordSource, RecordStreamOptions } from '../events/record-stream';
+import { RECORD_OPTIONS, type RecordSource, type RecordStreamOptions } from '../events/record-stream';
 import { RingManager } from '../events/ring-manager';
 import { runtime } from '../native';
 import { claimConsumer, isConsumed, openFailure, streamOn } from './event-consumer';
@@ -69,15 +70,16 @@ export class RingBufferTable<T = Untyped> extends Table {
    * through this table, the size tells which, or else `type` must.
    * @throws BCCError `ERR_BCC_EVENT_UNKNOWN`, `ERR_BCC_EVENT_AMBIGUOUS`, `ERR_BCC_DATA_SIZE`
    */
-  event(data: Uint8Array, options: EventTypeOptions = {}): T {
-    return this.#events.read(data, options.type) as T;
+  event(data: Uint8Array, options?: EventTypeOptions): T {
+    return this.#events.read(data, options?.type) as T;
   }
 
   /** Opens a stream of decoded events: see {@link EventStream}. `E` is the type of an event where the caller knows it. */
   events<E = T>(options: EventStreamOptions & EventTypeOptions & { lossEvents: true }): EventStream<E | Loss>;
   events<E = T>(options?: EventStreamOptions & EventTypeOptions): EventStream<E>;
   events<E = T>(options: EventStreamOptions & EventTypeOptions = {}): EventStream<E> {
-    const decoder = this.#events.decoder(options.type) as EventDecoder<E>;
+    const { type } = knownOptions('events', options, [...STREAM_OPTIONS, 'type']);
+    const decoder = this.#events.decoder(type) as EventDecoder<E>;
     return streamOn(
       this.spec,
       'ring buffer',
@@ -88,7 +90,8 @@ export class RingBufferTable<T = Untyped> extends Table {
 
   /** Opens a stream of whole batches, whose events are decoded as far as they are read: see {@link BatchStream}. */
   batches<E = T>(options: RecordStreamOptions & EventTypeOptions = {}): BatchStream<E> {
-    const decoder = this.#events.decoder(options.type) as EventDecoder<E>;
+    const { type } = knownOptions('batches', options, [...RECORD_OPTIONS, 'type']);
+    const decoder = this.#events.decoder(type) as EventDecoder<E>;
     return streamOn(this.spec, 'ring buffer', this.#source, (source) => new BatchStream(source, decoder, options));
   }
 

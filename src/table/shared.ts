@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { ClosedError, isNativeError } from '../errors';
 import { runtime } from '../native';
 import { type AnyTable, createTable } from './factory';
@@ -10,7 +11,11 @@ import type { SharedTable } from './spec';
  * program counts (`countLost`) are told to streams of the thread that owns the program only.
  * @throws ClosedError where the table that was shared has been closed
  */
-export function openShared({ fd, id, ...description }: SharedTable): AnyTable {
+export function openShared(shared: SharedTable): AnyTable {
+  if (typeof shared?.name !== 'string' || !Number.isInteger(shared.fd)) {
+    throw new TypeError(`openShared takes what table.share() gave, not ${inspect(shared, { depth: 0 })}`);
+  }
+  const { fd, id, ...description } = shared;
   if (mapId(fd) !== id) throw new ClosedError(`table '${description.name}' of the other thread`);
   const borrowed = { fd, close() {} };
   return createTable({ ...description, fd: borrowed, host: new StandaloneHost(borrowed) });

@@ -98,12 +98,9 @@ export class StackTraceTable<F extends StackFrame = bigint> extends KeyedTable<n
 
   /** Stack ids reach us as a C int or, from a `u32` or `u64` field, as the same bits without a sign. */
   #id(stackId: number | bigint): number {
-    const number = Number(stackId);
-    if ((typeof stackId !== 'number' && typeof stackId !== 'bigint') || !Number.isSafeInteger(number)) {
-      if (typeof stackId === 'bigint') return Number(BigInt.asIntN(32, stackId));
-      throw new TypeError(`table '${this.name}': a stack id must be an integer, not ${brief(stackId)}`);
-    }
-    return number | 0;
+    if (typeof stackId === 'bigint') return Number(BigInt.asIntN(32, stackId));
+    if (Number.isSafeInteger(stackId)) return stackId | 0;
+    throw new TypeError(`table '${this.name}': a stack id must be an integer, not ${brief(stackId)}`);
   }
 
   #noTrace(id: number): TableError {

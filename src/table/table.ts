@@ -100,6 +100,11 @@ export abstract class Table {
     return this.constructor.name;
   }
 
+  /** What it is, not what it holds: JSON has no form for the bigints of most keys and leaves. */
+  toJSON(): { name: string; type: string; maxEntries: number } {
+    return { name: this.name, type: this.typeName, maxEntries: this.maxEntries };
+  }
+
   [inspect.custom](depth: number, options: InspectOptionsStylized): string {
     const title = `${options.stylize(this.constructor.name, 'special')} ${options.stylize(inspect(this.name), 'string')}`;
     if (this.spec.host.closed) return `${title} ${options.stylize('(closed)', 'undefined')}`;

@@ -162,6 +162,30 @@ describe.each([
     );
   });
 
+  it("answers to BCC's static names as well, as Python's objects do", () => {
+    const address = b.ksymname('vfs_read');
+    expect(address).toBeGreaterThan(0n);
+    expect(b.ksym(address)).toBe('vfs_read');
+    expect(b.sym(address, -1)).toBe('vfs_read');
+    expect(b.findLibrary('c')).toBe(BCC.findLibrary('c'));
+    expect(b.getTracepoints(tp)).toContain(tp);
+    const fn = b.loadFunc('send', BPFProgType.SOCKET_FILTER);
+    expect(() => b.attachFunc(fn, '/nowhere', 0)).toThrow(
+      expect.objectContaining({ code: 'ERR_BCC_CGROUP_NOT_FOUND' }),
+    );
+  });
+
+  it('is names and links as JSON, and a table what it is', () => {
+    const link = { kind: 'tracepoint', target: tp, fnName: 'send' };
+    expect(JSON.parse(JSON.stringify(b))).toEqual({
+      closed: false,
+      tables: ['bare', 'calls', 'mixed', 'perf', 'ring'],
+      functions: ['send', 'unbounded', 'unchecked'],
+      links: [link],
+    });
+    expect(JSON.stringify(b.table('calls'))).toBe('{"name":"calls","type":"HASH","maxEntries":10240}');
+  });
+
   it('names the nearest function or table for one that does not exist', () => {
     expect(() => b.attachTracepoint({ tp, fnName: 'sent' })).toThrow(
       /has no function "sent"[\s\S]*did you mean send\?/,

@@ -96,8 +96,19 @@ const unexpected: string[] = [];
 let calls = 0;
 const pending: Promise<unknown>[] = [];
 
+/** What the JavaScript engine says of a value that nobody looked at: it names an expression of ours, not the argument. */
+const ENGINES_WORDS =
+  /^Cannot (read|set|destructure|convert|mix|access|create|use)|^Invalid time|(is|are) not (iterable|a function|a constructor|an object|a symbol)|reading '/;
+
+/** Classes whose objects the library makes and hands out. */
+const OURS = /^new (\w+Error|BPFFunction|USDTProbe\w*|\w*Table|\w*Loss)$/;
+
 function judge(label: string, args: unknown[], error: unknown): void {
-  const { name } = error as Error;
+  const { name, message } = error as Error;
+  if (ENGINES_WORDS.test(message) && !OURS.test(label)) {
+    unexpected.push(`${label}(${args.map((arg) => inspect(arg, { depth: 0 })).join(', ')}): ${message}`);
+    return;
+  }
   if (error instanceof BCCError || name === 'TypeError' || name === 'RangeError') return;
   // What fromNdjson is given is not JSON.
   if (label === 'fromNdjson' && name === 'SyntaxError') return;
