@@ -29,7 +29,7 @@ export type PerfBufferCallback = (cpu: number, data: Buffer, size: number) => vo
 export interface PerfRingOptions {
   /** Pages of 4 KiB (on most machines) for each CPU, a power of two; 8 by default. */
   pageCnt?: number;
-  /** How many events come before the consumer is woken; 1 by default. */
+  /** How many events come before the consumer is woken; 1 by default. Fewer that are there when it closes are not read. */
   wakeupEvents?: number;
 }
 

@@ -41,6 +41,10 @@ describe('compile errors', () => {
   });
 
   it('are given before anything else for options that make no sense', () => {
+    expect(() => new BCC({ text: 'int x;', cflags: ['-DX', '-include'] })).toThrow(
+      new TypeError("cflags: '-include' wants a value after it"),
+    );
+    expect(() => new BCC({ text: 'int f(void *ctx) { return 0; }', cflags: ['-I', '-I'] }).close()).not.toThrow();
     expect(() => new BCC({ txt: 'x' } as never)).toThrow(/unknown option "txt": did you mean text\?/);
     expect(() => new BCC(7 as never)).toThrow(TypeError);
     expect(() => new BCC({ text: 'x', srcFile: 'y' })).toThrow(TypeError);
