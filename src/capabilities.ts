@@ -22,8 +22,8 @@ export function heldCapabilities(): Set<Capability> {
   return new Set(names.filter((name) => ((mask >> BigInt(CAPABILITIES[name])) & 1n) === 1n));
 }
 
-/** Before Linux 5.8 it was all there was, and the kernel still takes it for these. */
-const WITHIN_SYS_ADMIN = new Set<Capability>(['CAP_BPF', 'CAP_PERFMON', 'CAP_NET_ADMIN', 'CAP_SYSLOG']);
+/** Before Linux 5.8 CAP_SYS_ADMIN was all there was, and the kernel still takes it for these. */
+const WITHIN_SYS_ADMIN = new Set<Capability>(['CAP_BPF', 'CAP_PERFMON']);
 
 /** The hint for a refusal by privilege (EPERM, EACCES): which of the needed capabilities is missing; undefined where none is. */
 export function privilegeHint(errno: number | undefined, ...needed: Capability[]): string | undefined {
@@ -36,4 +36,9 @@ export function privilegeHint(errno: number | undefined, ...needed: Capability[]
   if (missing.length === 0) return undefined;
   const older = missing.some((name) => name === 'CAP_BPF' || name === 'CAP_PERFMON');
   return `this process lacks ${missing.join(' and ')}${older ? ' (before Linux 5.8: CAP_SYS_ADMIN)' : ''}: run it as root, or grant that (setpriv --ambient-caps, a container's --cap-add)`;
+}
+
+/** The hint for a refused map. Those of sockets and devices need CAP_NET_ADMIN besides. */
+export function mapPrivilegeHint(): string | undefined {
+  return privilegeHint(1, 'CAP_BPF') ?? privilegeHint(1, 'CAP_NET_ADMIN');
 }

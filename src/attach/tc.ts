@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import { BPFAttachType, BPFProgType } from '../constants';
 import { type NativeFd, runtime } from '../native';
-import { attachFailure, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, type Meanings } from './failure';
+import { attachFailure, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, EPERM, type Meanings } from './failure';
 import { type AttachableProgram, OwnedLink } from './link';
 import { interfaceIndex } from './network-interface';
 
@@ -121,6 +121,7 @@ function isGone(error: unknown): boolean {
 
 function meaningsFor(dev: string): Meanings {
   return {
+    [EPERM]: { needs: ['CAP_NET_ADMIN'] },
     [EEXIST]: {
       code: 'ERR_BCC_ALREADY_ATTACHED',
       hint: `a filter with that priority and handle is on ${dev}: give replace: true, or leave the handle to the kernel`,

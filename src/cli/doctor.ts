@@ -162,7 +162,7 @@ function settingFindings(found: Features): Finding[] {
       found.kernelAddresses,
       'kernel symbols have addresses',
       'hidden: stacks stay numbers',
-      'sysctl kernel.kptr_restrict=0, or run as root',
+      'sysctl kernel.kptr_restrict=0 kernel.perf_event_paranoid=1, or run as root',
     ),
     line(
       'memlock',

@@ -1,4 +1,4 @@
-import { privilegeHint } from '../capabilities';
+import { mapPrivilegeHint } from '../capabilities';
 import { type Diagnostic, didYouMean } from '../errors';
 import { listTracepoints } from '../kernel/tracefs';
 import { helperNames } from './helpers';
@@ -330,7 +330,7 @@ const EXPLANATIONS: readonly Explanation[] = [
     code: 'ERR_BCC_MAP',
     message: ([, name, reason]) => `the kernel refused the map ${name}: ${reason}`,
     hint: ([, , reason]) =>
-      (reason === 'Operation not permitted' ? privilegeHint(1, 'CAP_BPF') : undefined) ??
+      (reason === 'Operation not permitted' ? mapPrivilegeHint() : undefined) ??
       (Object.hasOwn(MAP_HINTS, reason!) ? MAP_HINTS[reason!] : undefined),
   },
   {

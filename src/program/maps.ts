@@ -1,6 +1,6 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { privilegeHint } from '../capabilities';
+import { mapPrivilegeHint } from '../capabilities';
 import { BPFMapType } from '../constants';
 import { BCCError, errnoText, isNativeError, LoadError, UnsupportedError } from '../errors';
 import { Btf } from '../layout/btf';
@@ -266,7 +266,7 @@ function mapError(spec: Omit<MapSpec, 'fd'>, error: unknown): unknown {
       return new LoadError(what, {
         ...options,
         code: 'ERR_BCC_PRIVILEGE',
-        hint: privilegeHint(1, 'CAP_BPF') ?? PRIVILEGE_HINT,
+        hint: mapPrivilegeHint() ?? PRIVILEGE_HINT,
       });
     case EINVAL:
       if (spec.type === BPFMapType.RINGBUF) {

@@ -1,4 +1,4 @@
-import { type Capability, privilegeHint } from '../capabilities';
+import { type Capability, heldCapabilities, privilegeHint } from '../capabilities';
 import { helperName } from './helpers';
 import type { SourceLine } from './line-info';
 
@@ -186,7 +186,9 @@ const SOCKET_FILTER = 1;
 
 function neededFor(progType: number | undefined): Capability[] {
   if (progType === SOCKET_FILTER) return ['CAP_BPF'];
-  return ['CAP_BPF', progType !== undefined && NETWORK_TYPES.has(progType) ? 'CAP_NET_ADMIN' : 'CAP_PERFMON'];
+  if (progType === undefined || !NETWORK_TYPES.has(progType)) return ['CAP_BPF', 'CAP_PERFMON'];
+  // While loading, and only then, CAP_SYS_ADMIN stands for CAP_NET_ADMIN as well.
+  return heldCapabilities().has('CAP_SYS_ADMIN') ? ['CAP_BPF'] : ['CAP_BPF', 'CAP_NET_ADMIN'];
 }
 
 const TRACING = 26;

@@ -44,6 +44,8 @@ attempt('perf buffer', () => void made().table('perf').openPerfBuffer(() => {}))
 attempt('uprobe', () => void made().attachUprobe({ name: 'c', sym: 'getenv', fnName: 'f' }));
 attempt('tracepoint', () => void made().attachTracepoint({ tp: 'sched:sched_switch', fnName: 'f' }));
 attempt('XDP', () => void made().loadFunc('packet', BCC.XDP));
+attempt('tc', () => void made().attachTc({ fn: 'filter', dev: 'lo', direction: 'ingress', priority: 7 }));
+attempt('socket map', () => new BCC({ text: 'BPF_SOCKHASH(sockets, u32, 8);', cache: false }).close());
 attempt('raw socket', () => BCC.attachRawSocket(made().loadFunc('filter', BCC.SOCKET_FILTER), 'lo'));
 attempt('kernel symbols', () => { BCC.ksymname('vfs_read'); });
 attempt('statistics', () => BCC.enableStats()[Symbol.dispose]());
@@ -105,12 +107,28 @@ describeIf({ when: SETPRIV, reason: 'no setpriv here' }, 'a process of another u
       'perf buffer': 'done',
       uprobe: 'done',
       XDP: expect.stringMatching(/^ERR_BCC_PRIVILEGE: this process lacks CAP_NET_ADMIN:/),
+      'socket map': expect.stringMatching(/^ERR_BCC_MAP: this process lacks CAP_NET_ADMIN:/),
       'raw socket': expect.stringMatching(/^ERR_BCC_ATTACH: this process lacks CAP_NET_RAW:/),
       'kernel symbols': expect.stringMatching(/^ERR_BCC_KALLSYMS: .*CAP_SYSLOG/),
       statistics: expect.stringMatching(/^ERR_BCC_STATS: this process lacks CAP_SYS_ADMIN:/),
     });
     // The tracing directory is root's alone unless it was mounted otherwise.
     expect(answers.tracepoint).toMatch(/^(done|ERR_BCC_NO_TRACEFS: run as root or with CAP_DAC_READ_SEARCH)/);
+  });
+
+  it('with CAP_SYS_ADMIN alone traces and loads all, and is told of each that it does not stand for', () => {
+    expect(told('sys_admin')).toMatchObject({
+      tables: 'done',
+      'raw tracepoint': 'own events',
+      'perf event': 'done',
+      'perf buffer': 'done',
+      uprobe: 'done',
+      XDP: 'done',
+      tc: expect.stringMatching(/^ERR_BCC_ATTACH: this process lacks CAP_NET_ADMIN:/),
+      'raw socket': expect.stringMatching(/^ERR_BCC_ATTACH: this process lacks CAP_NET_RAW:/),
+      'kernel symbols': expect.stringMatching(/^ERR_BCC_KALLSYMS: .*CAP_SYSLOG/),
+      statistics: 'done',
+    });
   });
 
   it('with each that was named does all', () => {
