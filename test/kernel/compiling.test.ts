@@ -3,7 +3,8 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { BCC, type CompileError } from '../../src';
-import { requireRoot } from '../helpers';
+import { compilerFile } from '../../src/program/compiler';
+import { requireRoot, withTempDir } from '../helpers';
 
 /* From C text and files to a compiled program: the compiler's messages, and the cache. */
 
@@ -54,12 +55,24 @@ describe('compile errors', () => {
 
 describe('BCC.load', () => {
   it('leaves the event loop free while it compiles', async () => {
-    let turns = 0;
-    const timer = setInterval(() => turns++, 5);
-    using b = await BCC.load({ text: 'BPF_HASH(h); int f(void *ctx) { return 0; }', cache: false });
-    clearInterval(timer);
-    expect(b.functions).toEqual(['f']);
-    expect(turns).toBeGreaterThan(5);
+    await withTempDir(async (folder) => {
+      // A compiler that begins only when this thread has found the time to tell it to.
+      const go = path.join(folder, 'go');
+      const patient = path.join(folder, 'compiler');
+      const wait = `for i in $(seq 300); do [ -e ${go} ] && exec ${compilerFile()}; sleep 0.1; done; exit 98`;
+      writeFileSync(patient, `#!/bin/sh\n${wait}\n`, { mode: 0o755 });
+      const own = process.env.TSBCC_COMPILER;
+      process.env.TSBCC_COMPILER = patient;
+      try {
+        const loading = BCC.load({ text: 'BPF_HASH(h); int f(void *ctx) { return 0; }', cache: false });
+        setTimeout(() => writeFileSync(go, ''), 50);
+        using b = await loading;
+        expect(b.functions).toEqual(['f']);
+      } finally {
+        if (own === undefined) delete process.env.TSBCC_COMPILER;
+        else process.env.TSBCC_COMPILER = own;
+      }
+    });
   });
 
   it('ends the compiler when it is aborted', async () => {
