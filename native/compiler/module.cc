@@ -4,6 +4,9 @@
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
 
+#include <filesystem>
+#include <system_error>
+
 #include "common/unique_fd.h"
 #include "compiler/map_record.h"
 #include "compiler/stderr_silence.h"
@@ -23,18 +26,29 @@ Module::Module(ModulePtr module, const SharedTables& shared) : module_(std::move
   ReadBack();
 }
 
+static bool ReadBtfInfo(int fd, bpf_btf_info* info) {
+  uint32_t length = sizeof(*info);
+  return bpf_obj_get_info_by_fd(fd, info, &length) == 0;
+}
+
+/*
+ * libbcc has the BTF open and tells nobody the descriptor; by its id the kernel opens it for CAP_SYS_ADMIN alone. So it
+ * is looked for among this process's own descriptors.
+ */
 static std::vector<uint8_t> ReadBtf(uint32_t id) {
-  UniqueFd fd(bpf_btf_get_fd_by_id(id));
-  bpf_btf_info info = {};
-  uint32_t length = sizeof(info);
-  if (!fd || bpf_obj_get_info_by_fd(fd.get(), &info, &length) != 0) return {};
-  std::vector<uint8_t> blob(info.btf_size);
-  info = {};
-  info.btf = reinterpret_cast<uintptr_t>(blob.data());
-  info.btf_size = blob.size();
-  length = sizeof(info);
-  if (bpf_obj_get_info_by_fd(fd.get(), &info, &length) != 0) return {};
-  return blob;
+  std::error_code failure;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", failure)) {
+    if (std::filesystem::read_symlink(entry, failure) != "anon_inode:btf") continue;
+    int fd = std::stoi(entry.path().filename());
+    bpf_btf_info info = {};
+    if (!ReadBtfInfo(fd, &info) || info.id != id) continue;
+    std::vector<uint8_t> blob(info.btf_size);
+    info = {};
+    info.btf = reinterpret_cast<uintptr_t>(blob.data());
+    info.btf_size = blob.size();
+    if (ReadBtfInfo(fd, &info)) return blob;
+  }
+  return {};
 }
 
 static DebugRecords ReadDebugRecords(int program, uint32_t* btf_id) {

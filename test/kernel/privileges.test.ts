@@ -33,7 +33,7 @@ int filter(struct __sk_buff *skb) { return 0; }\`);
 attempt('raw tracepoint', () => {
   let own = 0;
   made().attachRawTracepoint({ tp: 'sys_enter', fnName: 'f' });
-  b.table('ring').openRingBuffer((ctx, data) => { if (Buffer.from(data).readBigUInt64LE() === BigInt(process.pid)) own++; });
+  b.table('ring').openRingBuffer((ctx, data) => { if (b.table('ring').event(data) === BigInt(process.pid)) own++; });
   b.ringBufferPoll(1000);
   b.detachRawTracepoint({ tp: 'sys_enter' });
   return own > 0 ? 'own events' : 'no events';
