@@ -212,3 +212,30 @@ describeIf('syscallTracepoints', 'nothing is left in the kernel after', () => {
     }
   });
 });
+
+describe('a tracer', () => {
+  it('catches no signal that it would not catch otherwise', () => {
+    const output = outputOf(process.execPath, [
+      '-e',
+      `
+      const caught = () => BigInt('0x' + /SigCgt:\\s*(\\w+)/.exec(require('node:fs').readFileSync('/proc/self/status', 'utf8'))[1]);
+      const before = caught();
+      ${script(
+        `
+        b.table('ring').openRingBuffer(() => {});
+        b.ringBufferPoll(0);
+        const SIGCHLD = 1n << 16n; // Node's own, from the first child process on.
+        console.log((caught() & ~SIGCHLD) === (before & ~SIGCHLD), process.eventNames().filter((name) => /^SIG/.test(String(name))));
+        b.close();`,
+      )}`,
+    ]);
+    expect(output.trim().split('\n').at(-1)).toBe('true []');
+  });
+
+  it('ends by a signal with the status of a signal', async () => {
+    const child = spawn(process.execPath, ['-e', script(WAIT)], { stdio: ['ignore', 'pipe', 'ignore'] });
+    await once(child.stdout, 'data');
+    child.kill('SIGTERM');
+    expect(await once(child, 'exit')).toEqual([null, 'SIGTERM']);
+  });
+});
