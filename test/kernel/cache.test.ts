@@ -12,11 +12,14 @@ import {
   rmSync,
   statfsSync,
   symlinkSync,
+  truncateSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { BCC, clearCache, listCache } from 'tsbcc';
+import { CACHE_BYTES } from '../../src/program/cache';
 import { decodeProgram, encodeProgram } from '../../src/program/codec';
 import type { CompiledProgram } from '../../src/program/compiled';
 import { compilerFile } from '../../src/program/compiler';
@@ -127,6 +130,26 @@ describe('a cache folder', () => {
     decodeProgram(readFileSync(path.join(cache, readdirSync(cache)[0]!)));
   });
 
+  it('is bounded in size: what was used longest ago goes', () => {
+    const entry = filledEntry();
+    const hoursAgo = (file: string, hours: number) => {
+      const then = new Date(Date.now() - hours * 3_600_000);
+      utimesSync(file, then, then);
+    };
+    for (const [index, name] of ['new.tsbcc', 'middle.tsbcc', 'old.tsbcc'].entries()) {
+      const file = path.join(cache, name);
+      writeFileSync(file, '');
+      truncateSync(file, Math.floor(CACHE_BYTES * 0.45));
+      hoursAgo(file, index + 1);
+    }
+    hoursAgo(entry, 9);
+    expect(load()).toBe('cache');
+    expect(load({ cflags: ['-DANSWER=42', '-DMORE'] })).toBe('process');
+    const left = readdirSync(cache);
+    expect(left).toHaveLength(4);
+    expect(left).toEqual(expect.arrayContaining([path.basename(entry), 'new.tsbcc', 'middle.tsbcc']));
+  });
+
   it('is cleared of entries and of what writers that were killed left', () => {
     const entry = filledEntry();
     writeFileSync(`${entry}.4711.00ff`, readFileSync(entry).subarray(0, 100));
@@ -197,7 +220,7 @@ describe('an entry', () => {
         process.env.TSBCC_COMPILER = path.join(folder, 'compiler');
       },
     ],
-  ])('is not used for %s', (_what, change) => {
+  ])('is not used with %s', (_what, change) => {
     filledEntry();
     change();
     try {
@@ -206,6 +229,34 @@ describe('an entry', () => {
       delete process.env.C_INCLUDE_PATH;
       delete process.env.TSBCC_COMPILER;
     }
+  });
+});
+
+describe('an entry is another one', () => {
+  it.each([
+    ['headers in another mode', { headers: { mode: 'btf', trim: false } }],
+    ['text before the program', { hdrFile: 'before.h' }],
+    ['losses counted', { countLost: true, text: `BPF_RINGBUF_OUTPUT(ring, 1); ${TEXT}` }],
+    ['a limit on locked memory', { allowRlimit: false }],
+  ])('for %s', (_what, changes) => {
+    const { hdrFile } = changes as { hdrFile?: string };
+    if (hdrFile) writeFileSync(path.join(folder, hdrFile), 'static inline u64 reader(void) { return 0; }');
+    const all = { ...changes, ...(hdrFile && { hdrFile: path.join(folder, hdrFile) }) };
+    expect([load(), load(all), load(all), load()]).toEqual(['process', 'process', 'cache', 'cache']);
+  });
+
+  itIf('btf', 'for another build of the kernel', () => {
+    const notes = path.join(folder, 'notes');
+    writeFileSync(notes, Buffer.concat([readFileSync('/sys/kernel/notes'), Buffer.alloc(4)]));
+    const btf = { headers: 'btf' };
+    expect([load(btf), load(btf)]).toEqual(['process', 'cache']);
+    execFileSync('mount', ['--bind', notes, '/sys/kernel/notes']);
+    try {
+      expect(load(btf)).toBe('process');
+    } finally {
+      execFileSync('umount', ['/sys/kernel/notes']);
+    }
+    expect(load(btf)).toBe('cache');
   });
 });
 
