@@ -8,6 +8,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { makeCode } from './code-cache.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const at = (...parts) => path.join(root, ...parts);
@@ -47,17 +48,18 @@ function digest(files) {
   return hash.digest('hex');
 }
 
-/** Output whose source has gone would still be required and packed; `bundles`: the only scripts that there may be. */
-function removeOrphans(from, to, bundles) {
+/** Output whose source has gone would still be required and packed; `scripts`: the only ones that there may be. */
+function removeOrphans(from, to, scripts) {
   for (const file of sources(to, ['.js', '.d.ts', '.js.map'])) {
     const name = path.relative(to, file).replace(/(\.js\.map|\.d\.ts|\.js)$/, '');
-    const wanted = file.endsWith('.d.ts') || (bundles?.includes(name) ?? true);
-    if (!wanted || !existsSync(path.join(from, `${name}.ts`))) rmSync(file);
+    const wanted =
+      scripts && !file.endsWith('.d.ts') ? scripts.includes(name) : existsSync(path.join(from, `${name}.ts`));
+    if (!wanted) rmSync(file);
   }
 }
 
-/** `trees`: folders of sources, each with the folder that its output goes to; `bundles`: see bundle.mjs. */
-async function compile({ name, project, trees, also = [], bundles }) {
+/** `trees`: folders of sources, each with the folder that its output goes to; `scripts`: what bundle.mjs makes there. */
+async function compile({ name, project, trees, also = [], scripts }) {
   const stampFile = at('build', `${name}.stamp`);
   const written = trees.flatMap(([from]) => sources(from, ['.ts']));
   const stamp = digest([...written, ...also, at(project), at('tsconfig.json'), at('package-lock.json')]);
@@ -73,12 +75,12 @@ async function compile({ name, project, trees, also = [], bundles }) {
     [tsc, '-p', project, '--incremental', '--tsBuildInfoFile', info],
     `compiling ${trees.map(([from]) => `${path.relative(root, from)}/`).join(' and ')}`,
   );
-  if (bundles) {
+  if (scripts) {
     // Imported only now: on a fresh clone esbuild is not there before npm has run.
-    const { bundle } = await import('./bundle.mjs');
-    for (const entry of bundles) bundle(entry, path.join('lib', `${entry}.js`));
+    const { bundleLibrary } = await import('./bundle.mjs');
+    bundleLibrary();
   }
-  for (const [from, to] of trees) removeOrphans(from, to, bundles);
+  for (const [from, to] of trees) removeOrphans(from, to, scripts);
   writeFileSync(stampFile, stamp);
 }
 
@@ -100,8 +102,9 @@ await compile({
   project: 'tsconfig.build.json',
   trees: [[at('src'), at('lib')]],
   also: [at('scripts', 'bundle.mjs'), ...sources(at('headers'), ['.h', '.txt'])],
-  bundles: ['index', 'cli/main'],
+  scripts: ['index', 'index.bundle', 'cli/main'],
 });
+makeCode();
 await compile({
   name: 'examples',
   project: 'tsconfig.examples.json',

@@ -4,7 +4,7 @@
  * of the library that is not public.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -32,6 +32,26 @@ function plainBuiltins(text) {
   return text.replace(/__toESM\((require\("node:[\w/]+"\))\)/g, '$1');
 }
 
+/** Comments are all that is left in other characters, for which V8 would take two bytes for each of the text. */
+function plainComments(text) {
+  return text.replace(/[^\0-\x7f]/g, '.');
+}
+
+/** The line by which `import { … }` finds what is exported. */
+function exportNames(text) {
+  return /^0 && \(module\.exports = \{[^}]*\}\);$/m.exec(text)[0];
+}
+
+/**
+ * lib/: the library as index.bundle.js, and index.js, which starts it; the command as cli/main.js.
+ */
+export function bundleLibrary() {
+  const library = bundle('index', path.join('lib', 'index.bundle.js'));
+  const start = bundle('start', path.join('lib', 'index.js'));
+  appendFileSync(start, `${exportNames(readFileSync(library, 'utf8'))}\n`);
+  bundle('cli/main', path.join('lib', 'cli', 'main.js'));
+}
+
 /** `entry` without its ending, relative to src/; `outfile` relative to the checkout. Returns the bundle's path. */
 export function bundle(entry, outfile) {
   const file = path.join(root, outfile);
@@ -54,7 +74,8 @@ export function bundle(entry, outfile) {
   });
   for (const { path: output, text } of outputFiles) {
     mkdirSync(path.dirname(output), { recursive: true });
-    writeFileSync(output, output.endsWith('.js') ? plainBuiltins(text) : text);
+    if (!output.endsWith('.js')) writeFileSync(output, text);
+    else writeFileSync(output, plainComments(plainBuiltins(text)));
   }
   return file;
 }

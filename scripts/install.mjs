@@ -19,6 +19,7 @@ import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { makeCode } from './code-cache.mjs';
 import { libraries, libraryVersion, MissingLibrary } from './pkg-config.mjs';
 
 const root = path.dirname(path.dirname(realpathSync(fileURLToPath(import.meta.url))));
@@ -184,6 +185,7 @@ if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.me
       throw new MissingLibrary('BPF is a part of Linux; there is nothing to build elsewhere');
     for (const { name } of libraries) libraryVersion(name);
     await buildNative({ force: process.argv.includes('--force') });
+    makeCode();
   } catch (error) {
     console.error(`tsbcc: ${error.message}`);
     process.exitCode = 1;

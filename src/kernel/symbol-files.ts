@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import * as path from 'node:path';
-import { crc32 } from 'node:zlib';
 import type { NativeSymbolSection } from '../native';
 import { ElfFile } from './elf';
 
@@ -42,6 +41,8 @@ function byBuildId(id: string): NativeSymbolSection[] | undefined {
 
 /** As GDB looks: beside the file, in .debug beside it, in the global folder; the checksum tells whether it is the one. */
 function byLink(file: string, { name, crc }: { name: string; crc: number }): NativeSymbolSection[] | undefined {
+  // Needed for a separate debug file only, and dear at every start.
+  const { crc32 } = require('node:zlib') as typeof import('node:zlib');
   const folder = path.dirname(file);
   for (const where of [folder, path.join(folder, '.debug'), path.join(GLOBAL_DEBUG, folder)]) {
     const candidate = path.join(where, name);

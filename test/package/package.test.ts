@@ -1,4 +1,13 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { outputOf, requireRoot } from '../helpers';
@@ -44,6 +53,60 @@ it('is required and imported by the same names, and loads a program', () => {
   expect(inFolder(process.execPath, ['--input-type=module', '-e', `import { BCC } from 'tsbcc'; ${use}`])).toBe(
     expected,
   );
+});
+
+describe('what V8 made of the library at installation', () => {
+  const code = () =>
+    path.join(folder, 'node_modules', 'tsbcc', 'build', 'Release', `index-${process.versions.v8}.code`);
+  /** Whether it was given to V8, and taken; with the library's own word that it runs. */
+  const start = (...flags: string[]) => {
+    const script = `
+      const vm = require('node:vm');
+      let given = 'not given';
+      vm.Script = class extends vm.Script {
+        constructor(text, options) {
+          super(text, options);
+          if (options.cachedData) given = this.cachedDataRejected ? 'refused' : 'taken';
+        }
+      };
+      const { BCC, BCCError } = require('tsbcc');
+      try { new BCC({}); } catch (error) { console.log(given, error.message); }`;
+    return inFolder(process.execPath, [...flags, '-e', script]);
+  };
+  const works = 'give the program: text, srcFile or program\n';
+
+  it('is taken', () => expect(start()).toBe(`taken ${works}`));
+
+  it('is not given where Node is asked for source maps', () => {
+    expect(start('--enable-source-maps')).toBe(`not given ${works}`);
+  });
+
+  it('is not given in a realm that is not the main one', () => {
+    const script = `
+      const vm = require('node:vm');
+      const context = vm.createContext({});
+      const file = require.resolve('tsbcc');
+      const module_ = { exports: {} };
+      const params = ['exports', 'require', 'module', '__dirname', '__filename', 'process'];
+      const run = vm.compileFunction(require('node:fs').readFileSync(file, 'utf8'), params, { parsingContext: context });
+      run(module_.exports, require, module_, require('node:path').dirname(file), file, process);
+      console.log(module_.exports === require(file.replace('index.js', 'index.bundle.js')));`;
+    expect(inFolder(process.execPath, ['-e', script])).toBe('true\n');
+  });
+
+  it.each([
+    ['damaged', () => writeFileSync(code(), 'no code'), 'refused'],
+    ['cut short', () => truncateSync(code(), 1000), 'refused'],
+    ['older than the library', () => utimesSync(code(), 0, 0), 'not given'],
+    ['missing', () => rmSync(code()), 'not given'],
+  ])('%s costs time and nothing else', (_what, spoil, given) => {
+    const whole = readFileSync(code());
+    spoil();
+    expect(start()).toBe(`${given} ${works}`);
+    writeFileSync(code(), whole);
+  });
+
+  it('is refused by a V8 with other flags', () => expect(start('--no-opt')).toBe(`refused ${works}`));
 });
 
 it('has its command', () => {
