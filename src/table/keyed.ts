@@ -7,6 +7,7 @@ import type { Layout } from '../layout/layout';
 import { sprintf, sscanf } from '../layout/sprintf';
 import { type NativeMapAccess, runtime } from '../native';
 import { Collector, ElementIterator, ElementReader, type Elements } from './elements';
+import { ExactKeys } from './exact-keys';
 import {
   type Histogram,
   type HistogramOptions,
@@ -47,7 +48,8 @@ export function updateFlags(flags: UpdateMode | number | undefined): number {
  * A table whose elements have keys. It reads as a Map does: `get` gives undefined for an absent key, and iterating shows
  * the elements that were there when the iterator was made, whatever is deleted meanwhile.
  *
- * Keys and leaves are plain values: objects for structs, numbers or bigints for integers. A value of the wrong shape
+ * Keys and leaves are plain values: objects for structs, numbers or bigints for integers. A struct that the table gave as
+ * a key finds its element again whatever its padding holds, as long as it is not changed. A value of the wrong shape
  * throws a TypeError or RangeError that names table and field before the kernel is asked; what the kernel refuses is a
  * TableError with the code
  * - `ERR_BCC_TABLE_FULL`: no room for a new key (E2BIG);
@@ -67,6 +69,7 @@ export abstract class KeyedTable<K = Untyped, L = Untyped> extends Table {
   protected readonly key: ByteSource;
   protected readonly value: ByteSource;
   readonly #reader: ElementReader;
+  readonly #exactKeys: ExactKeys<K> | undefined;
   #access: NativeMapAccess | undefined;
 
   constructor(spec: TableSpec, valueCodecOf: (leafCodec: Codec<unknown>) => Codec<unknown> = (leafCodec) => leafCodec) {
@@ -79,6 +82,7 @@ export abstract class KeyedTable<K = Untyped, L = Untyped> extends Table {
     this.valueSize = this.valueCodec.size;
     this.key = new ByteSource(new Uint8Array(spec.keySize));
     this.value = new ByteSource(new Uint8Array(this.valueSize));
+    this.#exactKeys = ExactKeys.of(this.keyCodec);
     this.#reader = new ElementReader(spec.keySize, this.valueSize, spec.maxEntries);
   }
 
@@ -312,6 +316,7 @@ export abstract class KeyedTable<K = Untyped, L = Untyped> extends Table {
   }
 
   protected encodeKey(key: K, target: ByteSource, offset: number): void {
+    if (this.#exactKeys?.write(key, target, offset)) return;
     this.encode('key', this.keyCodec as Codec<unknown>, key, target, offset);
   }
 
@@ -321,7 +326,9 @@ export abstract class KeyedTable<K = Untyped, L = Untyped> extends Table {
 
   protected decodeKey(source: ByteSource, offset: number): K {
     try {
-      return this.keyCodec.decode(source, offset);
+      const key = this.keyCodec.decode(source, offset);
+      this.#exactKeys?.note(key, source, offset);
+      return key;
     } catch (error) {
       throw wrongValue(this, 'key', error);
     }

@@ -67,6 +67,34 @@ describe('a hash reads as a Map', () => {
     expect(table.size).toBe(0);
   });
 
+  test('a key that the table gave finds its element, whatever the program left in padding and behind a NUL', () => {
+    const key = struct({ pid: U32, op: U8, comm: chars(8), id: U64 });
+    const table = makeTable({ type: 'HASH', key, leaf: U64, maxEntries: 8 });
+    const bytes = Buffer.alloc(key.size, 0xee);
+    bytes.writeUInt32LE(7, 0);
+    bytes.write('\x02sh\0', 4);
+    const raw = bytes as never;
+    table.set(raw, 1n);
+    table.set({ pid: 7, op: 2, comm: 'sh', id: 0xeeeeeeeeeeeeeeeen }, 2n);
+    const [first, second] = [...table].sort((a, b) => Number(a[1]) - Number(b[1])).map(([given]) => given);
+    expect(first).toEqual(second);
+    expect([table.get(first!), table.get(second!)]).toEqual([1n, 2n]);
+    let walked = 0;
+    for (let at = table.next(); at !== undefined; at = table.next(at)) walked++;
+    expect(walked).toBe(2);
+    const [clone] = [structuredClone(first!)];
+    expect(table.get(clone!)).toBe(2n);
+    expect(table.delete(first!)).toBe(true);
+    expect(table.has(raw)).toBe(false);
+    const left = [...table.keys()][0]!;
+    expect(table.itemsDeleteBatch([left])).toBe(1);
+    table.set(raw, 3n);
+    const changed = [...table.keys()][0] as { pid: number };
+    changed.pid = 8;
+    expect(table.has(changed as never)).toBe(false);
+    expect(table.size).toBe(1);
+  });
+
   test('zero and clearitem zero leaves, clear deletes', () => {
     const table = counts();
     table.set({ pid: 1, op: 0 }, { count: 1n, comm: 'a' });
