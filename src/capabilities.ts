@@ -38,6 +38,20 @@ export function privilegeHint(errno: number | undefined, ...needed: Capability[]
   return `this process lacks ${missing.join(' and ')}${older ? ' (before Linux 5.8: CAP_SYS_ADMIN)' : ''}: run it as root, or grant that (setpriv --ambient-caps, a container's --cap-add)`;
 }
 
+const EACCES = 13;
+const PARANOID = '/proc/sys/kernel/perf_event_paranoid';
+
+/**
+ * The hint for what perf_event_open refused. CAP_PERFMON is enough, but for kernels of distributions (Debian's for one)
+ * that know of levels of perf_event_paranoid above 2 and there ask for CAP_SYS_ADMIN.
+ */
+export function perfEventHint(errno: number | undefined): string | undefined {
+  const perfmon = privilegeHint(errno, 'CAP_PERFMON');
+  if (perfmon !== undefined || errno !== EACCES || Number(readFileSync(PARANOID, 'utf8')) <= 2) return perfmon;
+  const admin = privilegeHint(errno, 'CAP_SYS_ADMIN');
+  return admin && `${admin}; or let CAP_PERFMON be enough: sysctl kernel.perf_event_paranoid=2`;
+}
+
 /** The hint for a refused map. Those of sockets and devices need CAP_NET_ADMIN besides. */
 export function mapPrivilegeHint(): string | undefined {
   return privilegeHint(1, 'CAP_BPF') ?? privilegeHint(1, 'CAP_NET_ADMIN');

@@ -1,4 +1,4 @@
-import { type Capability, privilegeHint } from '../capabilities';
+import { type Capability, perfEventHint, privilegeHint } from '../capabilities';
 import { BPFProgType } from '../constants';
 import { AttachError, ClosedError, errnoText, isNativeError } from '../errors';
 import { runtime } from '../native';
@@ -67,7 +67,11 @@ export function attachFailure(what: string, cause: unknown, meanings: Meanings =
     code: details?.code,
     errno,
     cause,
-    hint: privilegeHint(errno, ...(details?.needs ?? [])) ?? details?.hint ?? FORBIDDEN[errno],
+    hint:
+      privilegeHint(errno, ...(details?.needs ?? [])) ??
+      (cause.syscall === 'perf_event_open' ? perfEventHint(errno) : undefined) ??
+      details?.hint ??
+      FORBIDDEN[errno],
   });
 }
 

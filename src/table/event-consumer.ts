@@ -1,4 +1,4 @@
-import { privilegeHint } from '../capabilities';
+import { perfEventHint } from '../capabilities';
 import { BCCError, ClosedError, isNativeError } from '../errors';
 import type { RecordSource, RecordStream } from '../events/record-stream';
 import type { TableSpec } from './spec';
@@ -66,7 +66,7 @@ export function openFailure(spec: TableSpec, what: string, error: unknown): unkn
   if (!isNativeError(error)) return error;
   const { errno } = error;
   const hint =
-    privilegeHint(errno, 'CAP_PERFMON') ??
+    perfEventHint(errno) ??
     (errno === EPERM || errno === ENOMEM
       ? 'take fewer pages (pageCnt), or raise RLIMIT_MEMLOCK and kernel.perf_event_mlock_kb'
       : errno === EBUSY

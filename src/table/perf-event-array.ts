@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import { knownOptions } from '../arguments';
-import { privilegeHint } from '../capabilities';
+import { perfEventHint } from '../capabilities';
 import { BCCError, errnoText, isNativeError } from '../errors';
 import { BatchStream } from '../events/batch-stream';
 import { EventStream, type EventStreamOptions, STREAM_OPTIONS } from '../events/event-stream';
@@ -251,7 +251,7 @@ export class PerfEventArrayTable<T = Untyped> extends Table {
         errno,
         cause: error,
         hint:
-          privilegeHint(errno, 'CAP_PERFMON') ??
+          perfEventHint(errno) ??
           (errno === ENOENT || errno === EOPNOTSUPP
             ? 'this machine has no such counter (virtual machines often have no hardware counters): take one of PerfSWConfig'
             : undefined),

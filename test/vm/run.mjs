@@ -34,7 +34,6 @@ const LEFT_OUT = {
   compiler: "the compiler's process, which asks the kernel for nothing that the others do not",
   compiling: "the compiler's messages and the user's files, compiled in the VM, which takes minutes",
   examples: LONG,
-  'leaving-nothing': LONG,
   misuse: LONG,
   privileges: LONG,
   threads:
