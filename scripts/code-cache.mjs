@@ -3,7 +3,7 @@
  * of `npm run build` in a checkout. Without it the library is parsed at every start.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, realpathSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, renameSync, writeFileSync } from 'node:fs';
 import Module, { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,19 +16,18 @@ const product = path.join(root, 'build', 'Release', `index-${process.versions.v8
 
 /** Runs the library once, so that the functions that run whenever it is required are in the code. */
 function make() {
-  const library = new Script(Module.wrap(readFileSync(bundle, 'utf8')), { filename: bundle });
+  const text = readFileSync(bundle);
+  const library = new Script(Module.wrap(text.toString()), { filename: bundle });
   const module = { exports: {} };
   library.runInThisContext()(module.exports, createRequire(bundle), module, bundle, path.dirname(bundle));
   const temporary = `${product}.${process.pid}`;
-  writeFileSync(temporary, library.createCachedData());
+  writeFileSync(temporary, Buffer.concat([text, library.createCachedData()]));
   renameSync(temporary, product);
 }
 
-/** Makes it where there is a library and it is missing or older. It is for this V8, without flags. */
+/** Makes it where there is a library. It is for this V8, without flags. */
 export function makeCode() {
   if (!existsSync(bundle)) return;
-  const made = statSync(product, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-  if (made >= statSync(bundle).mtimeMs) return;
   const { NODE_OPTIONS: _, ...env } = process.env;
   spawnSync(process.execPath, [script], { env, stdio: ['ignore', 'ignore', 'inherit'] });
 }

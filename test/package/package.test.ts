@@ -1,13 +1,4 @@
-import {
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  truncateSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { outputOf, requireRoot } from '../helpers';
@@ -58,6 +49,7 @@ it('is required and imported by the same names, and loads a program', () => {
 describe('what V8 made of the library at installation', () => {
   const code = () =>
     path.join(folder, 'node_modules', 'tsbcc', 'build', 'Release', `index-${process.versions.v8}.code`);
+  const library = () => readFileSync(path.join(folder, 'node_modules', 'tsbcc', 'lib', 'index.bundle.js'));
   /** Whether it was given to V8, and taken; with the library's own word that it runs. */
   const start = (...flags: string[]) => {
     const script = `
@@ -95,14 +87,21 @@ describe('what V8 made of the library at installation', () => {
   });
 
   it.each([
-    ['damaged', () => writeFileSync(code(), 'no code'), 'refused'],
-    ['cut short', () => truncateSync(code(), 1000), 'refused'],
-    ['older than the library', () => utimesSync(code(), 0, 0), 'not given'],
-    ['missing', () => rmSync(code()), 'not given'],
+    ['damaged', (whole: Buffer) => whole.fill(0xee, library().length), 'refused'],
+    ['cut short', (whole: Buffer) => whole.subarray(0, library().length + 1000), 'refused'],
+    ['of another library', (whole: Buffer) => whole.fill(' ', 0, 1), 'not given'],
+    ['of no library', () => Buffer.from('no code'), 'not given'],
   ])('%s costs time and nothing else', (_what, spoil, given) => {
     const whole = readFileSync(code());
-    spoil();
+    writeFileSync(code(), spoil(Buffer.from(whole)));
     expect(start()).toBe(`${given} ${works}`);
+    writeFileSync(code(), whole);
+  });
+
+  it('is done without where it is missing', () => {
+    const whole = readFileSync(code());
+    rmSync(code());
+    expect(start()).toBe(`not given ${works}`);
     writeFileSync(code(), whole);
   });
 
