@@ -163,7 +163,8 @@ export interface BCC extends Pick<typeof BCC, (typeof ON_OBJECTS)[number]> {}
 /**
  * A BPF program: compiled from C, loaded into the kernel as its functions are attached, and its tables.
  *
- * Everything it attached and made is undone by `close()`, by `using`, when it is collected, and when the process ends.
+ * Everything it attached and made is undone by `close()`, by `using`, when the process ends, and when it is collected: as long as a table, a stream or lines of trace_pipe are in
+ * use it is not.
  * BCC's static methods answer on objects too, as in Python: `b.ksym(address)`.
  */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: what the interface adds is defined below, name by name
@@ -241,8 +242,8 @@ export class BCC implements Disposable {
     });
     this.#host = new ProgramHost(this.#module);
     this.tables = this.#describeTables(program);
-    this.#parts = { module: this.#module, registry: this.#registry, host: this.#host };
-    collected.register(this, this.#parts, this);
+    this.#parts = { module: this.#module, registry: this.#registry };
+    collected.register(this.#host, this.#parts, this);
     keepUntilExit(this.#parts);
     try {
       for (const usdt of options.usdtContexts ?? []) this.#attachUsdt(usdt, options.attachUsdtIgnorePid ?? false);
@@ -361,7 +362,8 @@ export class BCC implements Disposable {
   // Functions
 
   /**
-   * A function, loaded as `progType` (a value of {@link BPFProgType}).
+   * A function, loaded as `progType` (a value of {@link BPFProgType}). It ends with this object: hold that, or a table or
+   * stream of it, as long as the function is to run.
    * @throws BCCError `ERR_BCC_UNKNOWN_FUNCTION`; LoadError with the verifier's log where the kernel refuses it.
    */
   loadFunc(funcName: string, progType: ProgType, options: { device?: string; attachType?: number } = {}): BPFFunction {
@@ -749,7 +751,7 @@ export class BCC implements Disposable {
 
   #tracePipe(): TracePipe {
     this.#requireOpen();
-    this.#trace ??= new TracePipe();
+    this.#trace ??= new TracePipe(this.#host);
     return this.#trace;
   }
 
@@ -900,7 +902,8 @@ export class BCC implements Disposable {
     collected.unregister(this);
     this.#tables.clear();
     this.#trace?.close();
-    release(this.#parts);
+    // Hooks first, so that nothing runs any more; then readers; then programs and maps.
+    releaseAll([() => this.#registry.close(), () => this.#host.close(), () => release(this.#parts)]);
   }
 
   /** BCC's name for {@link close}. */
@@ -947,7 +950,6 @@ for (const name of ON_OBJECTS) {
 interface Parts {
   module: ProgramModule;
   registry: LinkRegistry;
-  host: ProgramHost;
 }
 
 /** What is open in this thread. */
@@ -967,17 +969,19 @@ function releaseOpen(): void {
   releaseAll([...open].reverse().map((parts) => () => release(parts)));
 }
 
-/** Hooks first, so that nothing runs any more; then readers; then programs and maps. */
 function release(parts: Parts): void {
   open.delete(parts);
   if (open.size === 0) process.off('exit', releaseOpen);
-  releaseAll([() => parts.registry.close(), () => parts.host.close(), () => parts.module.close()]);
+  releaseAll([() => parts.registry.close(), () => parts.module.close()]);
 }
 
-/** A BCC object that nobody holds any more is closed: what it attached must not outlive it. */
+/**
+ * What a BCC object attached must not outlive it: it is closed where nobody holds it any more, nor a table or stream of
+ * it. Those hold its host, which is what is watched.
+ */
 const collected = new FinalizationRegistry<Parts>(release);
 
-/** What the tables of one BCC object share. */
+/** What the tables and streams of one BCC object share. Nothing that is released with it may hold it. */
 class ProgramHost implements TableHost {
   readonly #module: ProgramModule;
   readonly #releases = new Set<() => void>();

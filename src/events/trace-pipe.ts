@@ -105,6 +105,9 @@ export class TracePipe {
   /** Ends a wait that close() finds under way. */
   #interrupt: (() => void) | undefined;
 
+  /** @param writer what must not be collected while its lines are read */
+  constructor(readonly writer?: object) {}
+
   /**
    * Opens the file where it is not open; the other calls do so themselves.
    * @throws BCCError `ERR_BCC_TRACE_PIPE`: busy, or not allowed

@@ -83,6 +83,55 @@ function probeEvents(): string {
 const WAIT = 'setInterval(() => {}, 1000);';
 const SYNC = "require('node:child_process').spawnSync('sync');";
 
+describeIf('syscallTracepoints', 'an object that nobody holds stays open', () => {
+  it.each([
+    ['a table', "const table = new BCC(text).table('calls');", '() => String(table.get(0) > 0n)'],
+    [
+      'a stream',
+      "const events = new BCC(text).table('ring').events();",
+      '() => events.next().then(({ done }) => String(!done))',
+    ],
+    [
+      'a callback',
+      "let called; const ring = new BCC(text).table('ring'); ring.openRingBuffer(() => {});",
+      '() => String(ring.getFd() > 0)',
+    ],
+    [
+      'lines of trace_pipe',
+      'const lines = new BCC(text).trace();',
+      '() => lines.next().then(({ done }) => String(!done))',
+    ],
+  ])('with %s in use', (_what, hold, use) => {
+    const said = outputOf(process.execPath, [
+      '--expose-gc',
+      '-e',
+      `
+      const { BCC } = require(${lib});
+      const text = \`BPF_ARRAY(calls, u64, 1); BPF_RINGBUF_OUTPUT(ring, 1);
+        TRACEPOINT_PROBE(syscalls, sys_enter_sync) {
+          int zero = 0;
+          u64 *count = calls.lookup(&zero);
+          if (count) (*count)++;
+          ring.ringbuf_output(&zero, sizeof(zero), 0);
+          bpf_trace_printk("sync\\\\n");
+          return 0;
+        }\`;
+      ${hold}
+      const use = ${use};
+      (async () => {
+        for (let i = 0; i < 5; i++) {
+          gc();
+          await new Promise((resolve) => setTimeout(resolve, 20));
+        }
+        ${SYNC}
+        console.log(await use());
+        process.exit();
+      })();`,
+    ]);
+    expect(said.trim()).toBe('true');
+  });
+});
+
 describeIf('syscallTracepoints', 'nothing is left in the kernel after', () => {
   it.each([
     ['an end without close()', '', undefined],

@@ -143,10 +143,12 @@ describeIf('runtime', 'XDP', () => {
   async function attachElsewhere(): Promise<{ child: ChildProcess; id: number }> {
     const script = `
       const { BCC, BPFProgType, XDPFlags } = require(${JSON.stringify(path.join(__dirname, '..', '..', 'lib'))});
-      const pass = new BCC('int pass(struct xdp_md *ctx) { return XDP_PASS; }').loadFunc('pass', BPFProgType.XDP);
+      const b = new BCC('int pass(struct xdp_md *ctx) { return XDP_PASS; }');
+      const pass = b.loadFunc('pass', BPFProgType.XDP);
       BCC.attachXdp('lo', pass, XDPFlags.SKB_MODE);
       console.log(pass.id);
-      setInterval(() => {}, 1000);`;
+      // Held: a program that is collected is detached.
+      setInterval(() => b, 1000);`;
     const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
     const [said] = (await once(child.stdout, 'data')) as [Buffer];
     return { child, id: Number(said.toString()) };
