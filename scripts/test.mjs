@@ -84,7 +84,9 @@ function jest(part, args, { asRoot = false, env = {} } = {}) {
     return;
   }
   const report = path.join(reports, `${part.replace(/\W+/g, '-')}.json`);
-  const command = [...prefix, process.execPath, bin('jest'), '--json', `--outputFile=${report}`, ...args];
+  // A test that failed may leave a child behind, for which jest would wait without end.
+  const flags = ['--forceExit', '--json', `--outputFile=${report}`];
+  const command = [...prefix, process.execPath, bin('jest'), ...flags, ...args];
   // jest tells its progress on stderr, and the JSON once more on stdout.
   const { status } = spawnSync(command[0], command.slice(1), {
     cwd: root,

@@ -40,6 +40,14 @@ const TEXT = `BPF_ARRAY(answers, u64, 1);
 int on_sync(void *ctx) { int zero = 0; u64 *answer = answers.lookup(&zero); if (answer) *answer = ANSWER; return 0; }`;
 const options = { text: TEXT, cflags: ['-DANSWER=42'] };
 
+/** The sanitizers' own, or the host's in a VM. */
+const usual = process.env.TSBCC_COMPILER;
+
+function restoreCompiler(): void {
+  if (usual === undefined) delete process.env.TSBCC_COMPILER;
+  else process.env.TSBCC_COMPILER = usual;
+}
+
 let folder: string;
 let cache: string;
 beforeEach(() => {
@@ -203,7 +211,7 @@ describe('an entry', () => {
       writeFileSync(entry, whole);
       expect(compile().origin.text).toBe(TEXT);
     } finally {
-      delete process.env.TSBCC_COMPILER;
+      restoreCompiler();
     }
   }, 1_200_000);
 
@@ -227,7 +235,7 @@ describe('an entry', () => {
       expect(load()).toBe('process');
     } finally {
       delete process.env.C_INCLUDE_PATH;
-      delete process.env.TSBCC_COMPILER;
+      restoreCompiler();
     }
   });
 });
@@ -283,7 +291,7 @@ describe('a program file', () => {
       runProcess('/bin/sync');
       expect(b.table('answers').get(0)).toBe(42n);
     } finally {
-      delete process.env.TSBCC_COMPILER;
+      restoreCompiler();
     }
   });
 
@@ -319,7 +327,7 @@ describe('a program file', () => {
       using b = await loading;
       expect(b.compiledBy).toBe('process');
     } finally {
-      delete process.env.TSBCC_COMPILER;
+      restoreCompiler();
     }
   });
 
@@ -537,7 +545,7 @@ exit 98\n`,
       expect(programs.map((b) => [b.compiledBy, b.functions])).toEqual([1, 2, 3].map((n) => ['process', [`f${n}`]]));
       for (const b of programs) b.close();
     } finally {
-      delete process.env.TSBCC_COMPILER;
+      restoreCompiler();
     }
   });
 });
