@@ -169,7 +169,7 @@ describe.each([
     expect(b.sym(address, -1)).toBe('vfs_read');
     expect(b.findLibrary('c')).toBe(BCC.findLibrary('c'));
     expect(b.getTracepoints(tp)).toContain(tp);
-    const fn = b.loadFunc('send', BPFProgType.SOCKET_FILTER);
+    const fn = b.loadFunc('send', BPFProgType.TRACEPOINT);
     expect(() => b.attachFunc(fn, '/nowhere', 0)).toThrow(
       expect.objectContaining({ code: 'ERR_BCC_CGROUP_NOT_FOUND' }),
     );

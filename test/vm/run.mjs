@@ -36,6 +36,8 @@ const LEFT_OUT = {
   examples: LONG,
   misuse: LONG,
   privileges: LONG,
+  'other-kernel': 'compiles for a kernel that is not the running one',
+  shell: 'what is started, which no kernel changes; watching every exec takes an emulated processor six minutes',
   threads:
     'what one process does with its threads: several compilers at once, for which an emulated processor is no place',
   tools: LONG,
