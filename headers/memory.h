@@ -164,6 +164,9 @@
 #define PFN_UP(x) (((x) + PAGE_SIZE - 1) >> PAGE_SHIFT)
 #define PFN_DOWN(x) ((x) >> PAGE_SHIFT)
 #define PFN_PHYS(x) ((phys_addr_t)(x) << PAGE_SHIFT)
+/* with SPARSEMEM_VMEMMAP, as all distributions have it on these architectures */
+#define nth_page(page, n) ((page) + (n))
+#define folio_page(folio, n) nth_page(&(folio)->page, n)
 #define vma_pages(vma) (((vma)->vm_end - (vma)->vm_start) >> PAGE_SHIFT)
 #define test_bit(nr, address) (1UL & (((const unsigned long *)(address))[BIT_WORD(nr)] >> ((nr) & (BITS_PER_LONG - 1))))
 

@@ -141,6 +141,12 @@ export interface BCCOptions {
   countLost?: boolean;
 }
 
+/** How {@link BCC.load} makes a program. */
+export interface BCCLoadOptions extends BCCOptions {
+  /** Ends the compiler when it is aborted, and rejects. */
+  signal?: AbortSignal;
+}
+
 /** A program type, by number (`BPFProgType.KPROBE`, `BCC.KPROBE`). */
 export type ProgType = number;
 
@@ -222,10 +228,10 @@ export class BCC implements Disposable {
    * whose names say where they belong (`kprobe__vfs_read`, …).
    * @throws CompileError, LoadError, AttachError, HeadersError
    */
-  constructor(source: string | BCCOptions);
-  constructor(source: string | BCCOptions, obtained?: Obtained) {
-    const options = normalizeOptions(source);
-    const { program, source: from } = obtained ?? obtain(options);
+  constructor(source: string | BCCOptions, more?: Omit<BCCOptions, 'text'>) {
+    const options = gatherOptions(source, more);
+    checkOptions(options);
+    const { program, source: from } = obtainedFor.get(options) ?? obtain(options);
     this.headers = program.origin.headers;
     this.compiledBy = from;
     // With debug flags the compiler has said it itself.
@@ -255,19 +261,26 @@ export class BCC implements Disposable {
   }
 
   /** As the constructor, with the event loop free while the compiler runs; an aborted signal ends it. */
-  static async load(source: string | BCCOptions, { signal }: { signal?: AbortSignal } = {}): Promise<BCC> {
-    const options = normalizeOptions(source);
+  static async load(source: string | BCCLoadOptions, more?: Omit<BCCLoadOptions, 'text'>): Promise<BCC> {
+    const { signal, ...options } = gatherOptions<BCCLoadOptions>(source, more);
+    checkOptions(options);
+    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+      throw new TypeError(`signal must be an AbortSignal, not ${inspect(signal)}`);
+    }
     signal?.throwIfAborted();
     const obtained = fromFile(options) ?? (await obtainProgram(requestOf(options), options.cache ?? true, signal));
-    return new (BCC as unknown as new (source: BCCOptions, obtained: Obtained) => BCC)(options, obtained);
+    obtainedFor.set(options, obtained);
+    return new BCC(options);
   }
 
   /**
    * Compiles (or takes from the cache) and loads nothing: plain data, for `tsbcc compile` and for a look at what came out.
    * @throws CompileError, HeadersError
    */
-  static compile(source: string | BCCOptions): CompiledProgram {
-    return obtain(normalizeOptions(source)).program;
+  static compile(source: string | BCCOptions, more?: Omit<BCCOptions, 'text'>): CompiledProgram {
+    const options = gatherOptions(source, more);
+    checkOptions(options);
+    return obtain(options).program;
   }
 
   #describeTables(program: CompiledProgram): Record<string, AnyTable> {
@@ -1050,11 +1063,26 @@ function callOf(kind: KprobeKind | UprobeKind): string {
   return `attach${kind[0]!.toUpperCase()}${kind.slice(1)}`;
 }
 
-function normalizeOptions(source: string | BCCOptions): BCCOptions {
-  const options = typeof source === 'string' ? { text: source } : source;
-  if (typeof options !== 'object' || options === null) {
+/** What `load` has obtained for the constructor, by the very object of options that it hands on. */
+const obtainedFor = new WeakMap<BCCOptions, Obtained>();
+
+/** The options of `(text, options)` and of `(options)` in one object; the second form's own, where no more are given. */
+function gatherOptions<T extends BCCOptions>(source: string | T, more: Omit<T, 'text'> | undefined): T {
+  if (typeof source !== 'string' && (typeof source !== 'object' || source === null)) {
     throw new TypeError(`expected the program's C text or an object of options, not ${inspect(source)}`);
   }
+  const options = typeof source === 'string' ? ({ text: source } as T) : source;
+  if (more === undefined) return options;
+  if (typeof more !== 'object' || more === null) {
+    throw new TypeError(`options must be an object, not ${inspect(more)}`);
+  }
+  for (const name in more) {
+    if (name in options) throw new TypeError(`the option ${name} is given twice`);
+  }
+  return { ...options, ...more };
+}
+
+function checkOptions(options: BCCOptions): void {
   for (const name of Object.keys(options)) {
     if (OPTION_NAMES.has(name)) continue;
     throw new TypeError(
@@ -1083,7 +1111,6 @@ function normalizeOptions(source: string | BCCOptions): BCCOptions {
   }
   if (debug !== undefined && !Number.isInteger(debug))
     throw new TypeError(`debug must be flags of Debug, not ${inspect(debug)}`);
-  return options;
 }
 
 /** Looks where Python's BCC looks: as given, then beside the running script. */

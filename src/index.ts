@@ -5,7 +5,7 @@ export type { Link } from './attach/link';
 export type { PerfEventOptions, RawPerfEventOptions } from './attach/perf-event';
 export type { TcDirection, TcOptions } from './attach/tc';
 export type { UprobeOptions } from './attach/uprobe';
-export { BCC, type BCCOptions, type ProgType } from './bcc';
+export { BCC, type BCCLoadOptions, type BCCOptions, type ProgType } from './bcc';
 export * from './constants';
 export {
   AttachError,

@@ -81,6 +81,12 @@ function findHeaders({ request, prelude }: CompileJob, option = request.headers)
 /** A function that exists nowhere would otherwise be a warning here and a refusal without a name at load. */
 const STRICT_FLAGS = ['-Werror=implicit-function-declaration'];
 
+/**
+ * Since Linux 6.15 per-CPU pointers of x86 lie in an address space, in formats of tracepoints as well, and LLVM cannot
+ * cast them to plain ones for BPF. A program that reads them means the bare number.
+ */
+const ADDRESS_SPACE_FLAGS = ['__seg_gs', '__seg_fs'].flatMap((name) => [`-U${name}`, `-D${name}=`]);
+
 function compilerRequest(job: CompileJob, headers: KernelHeaders): CompilerRequest {
   const { debug, allowRlimit, device, cflags, kernel } = job.request;
   return {
@@ -89,7 +95,7 @@ function compilerRequest(job: CompileJob, headers: KernelHeaders): CompilerReque
     device,
     helpers: probeReadHelpers(kernel),
     // The compiler works in the headers' folder: the program's own includes are looked for where it was started.
-    cflags: [...STRICT_FLAGS, ...cflags, ...headers.cflags, `-I${process.cwd()}`],
+    cflags: [...STRICT_FLAGS, ...ADDRESS_SPACE_FLAGS, ...cflags, ...headers.cflags, `-I${process.cwd()}`],
     exported: job.exported,
     texts: job.texts,
   };

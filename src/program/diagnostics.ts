@@ -266,19 +266,59 @@ const MAP_HINTS: Readonly<Record<string, string>> = {
   'Operation not permitted': 'run as root, or give the process CAP_BPF (CAP_SYS_ADMIN before Linux 5.8)',
 };
 
-/** What BCC's tables have in C (bcc/helpers.h). */
-const TABLE_METHODS = (
-  'lookup lookup_or_init lookup_or_try_init update insert delete increment atomic_increment call get_stackid ' +
-  'perf_submit perf_submit_skb perf_read perf_counter_value ringbuf_output ringbuf_reserve ringbuf_submit ' +
-  'ringbuf_discard ringbuf_query push pop peek redirect_map check_current_task get_local_storage sk_storage_get ' +
-  'sk_storage_delete inode_storage_get inode_storage_delete task_storage_get task_storage_delete sock_hash_update ' +
-  'msg_redirect_hash sk_redirect_hash'
-).split(' ');
+/** How what BCC's tables have in C is called (bcc/helpers.h). */
+const TABLE_METHODS: Readonly<Record<string, string>> = {
+  lookup: '(&key)',
+  lookup_or_init: '(&key, &initial)',
+  lookup_or_try_init: '(&key, &initial)',
+  update: '(&key, &leaf)',
+  insert: '(&key, &leaf)',
+  delete: '(&key)',
+  increment: '(key) or (key, by)',
+  atomic_increment: '(key) or (key, by)',
+  call: '(ctx, index)',
+  get_stackid: '(ctx, flags)',
+  perf_submit: '(ctx, &data, sizeof(data))',
+  perf_submit_skb: '(skb, length, &data, sizeof(data))',
+  perf_read: '(cpu)',
+  perf_counter_value: '(cpu, &value, sizeof(value))',
+  ringbuf_output: '(&data, sizeof(data), flags)',
+  ringbuf_reserve: '(size)',
+  ringbuf_submit: '(pointer, flags)',
+  ringbuf_discard: '(pointer, flags)',
+  ringbuf_query: '(flags)',
+  push: '(&leaf, flags)',
+  pop: '(&leaf)',
+  peek: '(&leaf)',
+  redirect_map: '(index, flags)',
+  check_current_task: '(index)',
+  get_local_storage: '(flags)',
+  sk_storage_get: '(sk, &initial, flags)',
+  sk_storage_delete: '(sk)',
+  inode_storage_get: '(inode, &initial, flags)',
+  inode_storage_delete: '(inode)',
+  task_storage_get: '(task, &initial, flags)',
+  task_storage_delete: '(task)',
+  sock_map_update: '(skops, &index, flags)',
+  msg_redirect_map: '(msg, index, flags)',
+  sk_redirect_map: '(skb, index, flags)',
+  sock_hash_update: '(skops, &key, flags)',
+  msg_redirect_hash: '(msg, &key, flags)',
+  sk_redirect_hash: '(skb, &key, flags)',
+};
 
 function tableMethodHint(name: string): string | undefined {
   if (name === 'ringbuf_query') return 'libbcc has ringbuf_query since 0.28: install a newer one, or do without';
-  if (!TABLE_METHODS.includes(name)) return didYouMean(name, TABLE_METHODS);
+  if (!Object.hasOwn(TABLE_METHODS, name)) return didYouMean(name, Object.keys(TABLE_METHODS));
   return `tables of another kind have ${name}: see the macro that defines the table`;
+}
+
+/** How the last method of a table before the place in the line is called; nothing where there is none. */
+function tableCallHint(line: string, place: number): string | undefined {
+  const [called] = [...line.slice(0, place).matchAll(/(\w+)\.(\w+)\s*\(/g)]
+    .filter(([, , method]) => Object.hasOwn(TABLE_METHODS, method!))
+    .slice(-1);
+  return called && `it is called ${called[1]}.${called[2]}${TABLE_METHODS[called[2]!]}`;
 }
 
 /** In the order of trust: what names a cause first, what merely reports a symptom last. */
@@ -324,6 +364,15 @@ const EXPLANATIONS: readonly Explanation[] = [
   {
     pattern: /no member named '(\w+)' in 'struct \w+_table_t'/,
     hint: ([, name]) => tableMethodHint(name!),
+  },
+  {
+    pattern: /too (?:few|many) arguments to function call[^\n]*\n(.*)\n([\s~]*)\^/,
+    hint: ([, line, before]) => tableCallHint(line!, before!.length),
+  },
+  {
+    pattern: /bpf_table \S+ failed to open/,
+    hint: () =>
+      'the path of a pinned table lies on a BPF file system (mount -t bpf bpf /sys/fs/bpf), in a folder that this process may write',
   },
   {
     pattern: /could not open bpf map: (\S+), error: (.*)/,
@@ -393,6 +442,13 @@ const EXPLANATIONS: readonly Explanation[] = [
   {
     pattern: /unsupported map type: maps\/(\S+)/,
     hint: ([, name]) => didYouMean(name!, MAP_TYPE_NAMES) ?? `the map types are ${MAP_TYPE_NAMES.join(', ')}`,
+  },
+  {
+    pattern: /undeclared identifier '(\w+)'\n.*\b\1\.(\w+)\s*\(/,
+    hint: ([, name, method]) =>
+      Object.hasOwn(TABLE_METHODS, method!)
+        ? `the program defines no table ${name}: one is made at the top by a macro like BPF_HASH(${name}, u32, u64)`
+        : undefined,
   },
   {
     pattern: /undeclared identifier '([^']+)'/,

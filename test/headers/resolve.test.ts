@@ -175,6 +175,18 @@ describe('headers from BTF', () => {
     expect(header).not.toMatch(/#define ETH_P_(IP|ARP) /);
   });
 
+  it('lay aside macros of its flags that have the names of what the kernel declares', () => {
+    const text = 'struct little *x;';
+    const header = (cflags: string[]) =>
+      readFileSync(join(resolveHeaders('btf', text, { ...context, cflags }).path, 'include/linux/kconfig.h'), 'utf8');
+    const member = /struct little \{\s+\w+ (\w+)/.exec(header([]))![1]!;
+    const [before, after] = header([`-D${member}=7`, '-DNOWHERE']).split(/struct little \{[^}]*\}/);
+    expect(before).toContain(`#pragma push_macro("${member}")\n#undef ${member}\n`);
+    expect(after).toContain(`#pragma pop_macro("${member}")\n`);
+    expect(before).not.toContain('NOWHERE');
+    expect(header([])).not.toContain('push_macro');
+  });
+
   it("read the program's own header files", () => {
     mkdirSync(join(folder, 'own'));
     writeFileSync(join(folder, 'own', 'mine.h'), '#include "deeper.h"\nstruct inner { long mine; };\n');

@@ -313,6 +313,21 @@ describe('options of calls', () => {
   });
 });
 
+it('reads per-CPU pointers of tracepoints as numbers', () => {
+  using b = new BCC(`
+    BPF_HASH(places, u64, u32, 1024);
+    TRACEPOINT_PROBE(percpu, percpu_alloc_percpu) {
+      if (bpf_get_current_pid_tgid() >> 32 != ${process.pid}) return 0;
+      u64 place = (u64)(void *)args->ptr;
+      u32 bytes = args->size;
+      places.update(&place, &bytes);
+      return 0;
+    }`);
+  using _allocates = new BCC('struct leaf { u64 words[20]; }; BPF_PERCPU_ARRAY(slots, struct leaf, 8);');
+  const allocations = [...b.table('places')].filter(([place, bytes]) => place !== 0n && bytes === 160);
+  expect(allocations).toHaveLength(8);
+});
+
 describe('tables of another program', () => {
   it('are found by name where they are exported', () => {
     using first = new BCC('BPF_TABLE_PUBLIC("hash", u32, u64, shared_counts, 64);');

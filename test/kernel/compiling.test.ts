@@ -48,12 +48,34 @@ describe('compile errors', () => {
     expect(() => new BCC({ text: 'int f(void *ctx) { return 0; }', cflags: ['-I', '-I'] }).close()).not.toThrow();
     expect(() => new BCC({ txt: 'x' } as never)).toThrow(/unknown option "txt": did you mean text\?/);
     expect(() => new BCC(7 as never)).toThrow(TypeError);
+    expect(() => new BCC('int x;', 7 as never)).toThrow(new TypeError('options must be an object, not 7'));
+    expect(() => new BCC('int x;', { text: 'int y;' } as never)).toThrow(/text is given twice/);
+    expect(() => BCC.compile('int x;', { cflag: ['-DX'] } as never)).toThrow(/did you mean cflags\?/);
     expect(() => new BCC({ text: 'x', srcFile: 'y' })).toThrow(TypeError);
     expect(() => new BCC({ srcFile: '/no/such/file.c' })).toThrow(/file\.c does not exist/);
   });
 });
 
+describe('options', () => {
+  const text = 'BPF_ARRAY(line, u32, LENGTH);';
+  const options = { cflags: ['-DLENGTH=7'] };
+
+  it('follow the text, or stand beside it', async () => {
+    using given = new BCC(text, options);
+    using beside = new BCC({ text, ...options });
+    using loaded = await BCC.load(text, { ...options, signal: new AbortController().signal });
+    for (const { program } of [given, beside, loaded, { program: BCC.compile(text, options) }]) {
+      expect(program.tables).toEqual([expect.objectContaining({ name: 'line', maxEntries: 7 })]);
+    }
+  });
+});
+
 describe('BCC.load', () => {
+  it('rejects options that make no sense', async () => {
+    await expect(BCC.load('int x;', { cflag: [] } as never)).rejects.toThrow(/did you mean cflags\?/);
+    await expect(BCC.load('int x;', { signal: 7 } as never)).rejects.toThrow('signal must be an AbortSignal, not 7');
+  });
+
   it('leaves the event loop free while it compiles', async () => {
     await withTempDir(async (folder) => {
       // A compiler that begins only when this thread has found the time to tell it to.

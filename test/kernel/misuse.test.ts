@@ -87,7 +87,7 @@ const CASES: Readonly<Record<string, readonly Case[]>> = {
     ['a function that exists nowhere', () => make({ text: 'int f(void *ctx) { return nothing(); }', cache: false })],
     [
       'a header that no kernel has',
-      () => make({ text: '#include <linux/no_such_thing.h>\nint f(void *ctx) { return 0; }', cache: false }),
+      () => make({ text: '#include <linux/no_such_thing.h>\nint f(void *ctx) { return 0; }', headers: 'btf' }),
     ],
     [
       'a stack of more than 512 bytes',

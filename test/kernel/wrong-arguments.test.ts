@@ -210,6 +210,13 @@ it('every option of a program', () => {
     }
   }
   jest.restoreAllMocks();
+  for (const value of VALUES) {
+    attempt('new BCC(text, …)', () => new BCC(text, value as tsbcc.BCCOptions).close(), undefined, [value]);
+    attempt('BCC.compile(text, …)', () => BCC.compile(text, value as tsbcc.BCCOptions), undefined, [value]);
+    for (const more of [value, { signal: value }]) {
+      attempt('BCC.load(text, …)', async () => (await BCC.load(text, more as object)).close(), undefined, [value]);
+    }
+  }
   expect(unexpected).toEqual([]);
 });
 

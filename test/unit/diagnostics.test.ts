@@ -31,7 +31,12 @@ const EXPECTED: Record<string, { code?: string; message: RegExp; hint?: RegExp }
   },
   // libbcc puts two structs before the text: the compiler's lines are 14 and 27.
   'tracepoint-field': { message: /line 4, column 17: no member named 'next_pidd'.*\(and 1 more error\)/ },
-  'too-few-arguments': { message: /line 3, column 78: too few arguments/ },
+  'pinned-elsewhere': { message: /line 2, column 35: bpf_table t failed to open/, hint: /mount -t bpf/ },
+  'too-few-arguments': {
+    message: /line 3, column 78: too few arguments/,
+    hint: /called e\.perf_submit\(ctx, &data, sizeof\(data\)\)/,
+  },
+  'undefined-table': { message: /line 1, column 35: use of undeclared/, hint: /BPF_HASH\(counts, u32, u64\)/ },
   macro: { message: /line 4, column 12: no member named 'nosuch'/ },
   memset: { code: 'ERR_BCC_BUILTIN', message: /hello .*memset/, hint: /__builtin_memset/ },
   redefinition: { message: /line 2, column 5: redefinition of 'hello'/ },

@@ -407,7 +407,21 @@ function makeProgram(
     everything: request.everything || pasted,
   });
   const pointers = BCC_POINTERS.map((tag) => `struct ${tag};\n`).join('');
-  return prelude(request) + pointers + text + '#endif\n';
+  const aside = macrosInTheWay(request.cflags, text);
+  const begin = aside.map((name) => `#pragma push_macro("${name}")\n#undef ${name}\n`).join('');
+  const end = aside.map((name) => `#pragma pop_macro("${name}")\n`).join('');
+  return `${prelude(request)}${pointers}${begin}${text}${end}#endif\n`;
+}
+
+/**
+ * Macros of the flags that bear names of types, members or enumerators: in a kernel's own headers a program meets those
+ * of the files that it includes, and here any (LENGTH is a constant of the inflater).
+ */
+function macrosInTheWay(cflags: readonly string[], text: string): string[] {
+  const macros = [...declarations(macroText(cflags)).macros];
+  if (macros.length === 0) return macros;
+  const found = words(stripComments(text.replace(/^[ \t]*#(?:.*\\\n)*.*$/gm, '')));
+  return macros.filter((name) => found.has(name));
 }
 
 function kernelVersionCode(request: TreeRequest): number {

@@ -19,3 +19,11 @@ int on_add(struct pt_regs *ctx, struct address_space *mapping, struct page *page
     pages.increment(key);
   return 0;
 }
+
+int on_added(struct pt_regs *ctx, struct folio *folio) {
+  struct page *second = folio_page(folio, 1);
+  struct key_t key = {};
+  key.inode = (u64)second;
+  pages.increment(key);
+  return 0;
+}
