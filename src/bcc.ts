@@ -225,7 +225,8 @@ export class BCC implements Disposable {
 
   /**
    * Compiles (in a process of its own, or takes from the cache), makes the tables, and loads and attaches the functions
-   * whose names say where they belong (`kprobe__vfs_read`, …).
+   * whose names say where they belong (`kprobe__vfs_read`, …). Options stand beside the text or after it:
+   * `new BCC(text, { cflags })` is `new BCC({ text, cflags })`.
    * @throws CompileError, LoadError, AttachError, HeadersError
    */
   constructor(source: string | BCCOptions, more?: Omit<BCCOptions, 'text'>) {
