@@ -321,6 +321,12 @@ function tableCallHint(line: string, place: number): string | undefined {
   return called && `it is called ${called[1]}.${called[2]}${TABLE_METHODS[called[2]!]}`;
 }
 
+/** Python's BPF() takes a file's name first. */
+function fileNameHint(program: ProgramText | undefined): string | undefined {
+  if (!program || !/^\s*\S+\.c\s*$/.test(program.text)) return undefined;
+  return `the text is the name of a file, which is read by new BCC({ srcFile: '${program.text.trim()}' })`;
+}
+
 /** In the order of trust: what names a cause first, what merely reports a symptom last. */
 const EXPLANATIONS: readonly Explanation[] = [
   {
@@ -536,7 +542,7 @@ export function explainCompileFailure(output: string, exit?: CompilerExit, progr
     }
   }
   const code = explanation?.code ?? 'ERR_BCC_COMPILE';
-  const hint = match ? explanation?.hint?.(match, program) : undefined;
+  const hint = fileNameHint(program) ?? (match ? explanation?.hint?.(match, program) : undefined);
   if (match && explanation?.message) {
     const message = explanation.message(match);
     if (errors.length === 0) diagnostics.push({ file: MAIN_FILE, line: 0, column: 0, severity: 'error', message });

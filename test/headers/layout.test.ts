@@ -16,8 +16,15 @@ const STRUCTS = (
   'nsproxy pid css_set cgroup sched_entity sock tcp_sock inet_sock inet_connection_sock udp_sock unix_sock socket ' +
   'sk_buff skb_shared_info net_device net neighbour request request_queue bio gendisk block_device kiocb ' +
   'address_space linux_binprm perf_event bpf_prog bpf_prog_aux irq_desc hrtimer work_struct pipe_inode_info key module ' +
-  'tty_struct kmem_cache zone pglist_data rq cfs_rq'
+  'tty_struct kmem_cache zone pglist_data rq cfs_rq kernfs_node'
 ).split(' ');
+
+/** What members were called before the kernel renamed them: programs may still call them so. */
+const FORMER_NAMES: [tag: string, now: string, before: string][] = [
+  ['task_struct', '__state', 'state'],
+  ['dentry', 'd_shortname', 'd_iname'],
+  ['kernfs_node', '__parent', 'parent'],
+];
 
 /** Members with a name and whole bytes, those of anonymous structs and unions included: name → offset in bytes. */
 function offsets(btf: Btf, id: number, start = 0, found = new Map<string, number>()): Map<string, number> {
@@ -65,7 +72,13 @@ async function check(btfPath: string, kernel: HeadersContext | undefined): Promi
   const btf = new Btf(readFileSync(btfPath));
   const wanted = STRUCTS.map((tag) => ({ tag, id: btf.find(tag, 'struct') }))
     .filter(({ id }) => id > 0)
-    .map(({ tag, id }) => ({ tag, members: [...offsets(btf, id)] }));
+    .map(({ tag, id }) => {
+      const members = offsets(btf, id);
+      for (const [of, now, before] of FORMER_NAMES) {
+        if (of === tag && members.has(now)) members.set(before, members.get(now)!);
+      }
+      return { tag, members: [...members] };
+    });
   const text = wanted
     .map(({ tag, members }) => {
       const lines = members.map(([name]) => `  bpf_probe_read_kernel(&value, sizeof(value), &p->${name});`);

@@ -207,6 +207,7 @@ describe('headers from BTF', () => {
     expect(error.hint).toContain('did you mean linux/sched.h');
     expect(error.hint).toContain("headers: 'kernel'");
     expect(failure('btf', '#include <stdio.h>\n').hint).toContain('user-space');
+    expect(failure('btf', '#include <bpf/bpf_helpers.h>\n').hint).toContain('leave the line out');
   });
 
   it('leave a header that may never be reached to the compiler', () => {

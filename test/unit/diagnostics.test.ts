@@ -102,6 +102,12 @@ describe('a compilation that failed', () => {
     expect(explainCompileFailure(output, NO_EXIT).hint).toBe('add #include <linux/sched.h> to the program');
   });
 
+  it("tells a file's name from a program", () => {
+    const output = "/virtual/main.c:1:1: error: unknown type name 'hello'\n";
+    const { hint } = explainCompileFailure(output, NO_EXIT, { text: 'hello.c' });
+    expect(hint).toContain("new BCC({ srcFile: 'hello.c' })");
+  });
+
   it('tells by which signal the compiler ended where it printed nothing', () => {
     expect(explainCompileFailure('', { code: null, signal: 'SIGKILL' }).message).toBe('the compiler ended by SIGKILL');
   });

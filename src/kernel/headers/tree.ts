@@ -334,11 +334,18 @@ function unknownHeader(name: string): HeadersError {
       : `#include <${name}>: no kernel that tsbcc knows has this header, and no folder of the program's has it`,
     {
       code: 'ERR_BCC_HEADERS_INCLUDE',
-      hint: escapes
-        ? 'name the header from its root, as in <linux/sched.h>'
-        : `${didYouMean(name, nearby(name)) ?? 'check its name, and that the folder of a header of your own is there.'} A header of an installed kernel needs headers: 'kernel'; one of another tree needs headers: '<its path>'; a user-space header (<stdio.h>, <sys/...>) has no place in BPF C`,
+      hint: escapes ? 'name the header from its root, as in <linux/sched.h>' : unknownHeaderHint(name),
     },
   );
+}
+
+function unknownHeaderHint(name: string): string {
+  if (name.startsWith('bpf/')) {
+    return "libbpf's headers have no place in a program for BCC, which has the helpers without any: leave the line out";
+  }
+  const near =
+    didYouMean(name, nearby(name)) ?? 'check its name, and that the folder of a header of your own is there.';
+  return `${near} A header of an installed kernel needs headers: 'kernel'; one of another tree needs headers: '<its path>'; a user-space header (<stdio.h>, <sys/...>) has no place in BPF C`;
 }
 
 /** Known headers of the same folder, and those of the same name elsewhere. */

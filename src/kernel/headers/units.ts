@@ -74,12 +74,27 @@ function endLongRuns(text: string): string {
 }
 const RUN_END = '\tchar: 0;';
 
+/** Members that the kernel renamed, and as programs written before know them: Linux 5.14, 6.14, 6.15. */
+const RENAMED: Readonly<Record<string, [now: string, before: string]>> = {
+  task_struct: ['unsigned int __state;', 'unsigned int state;'],
+  dentry: ['union shortname_store d_shortname;', 'unsigned char d_iname[sizeof(union shortname_store)];'],
+  kernfs_node: ['struct kernfs_node *__parent;', 'struct kernfs_node *parent;'],
+};
+
+/** Gives renamed members their former name as well, in the same place. */
+function keepFormerName(text: string, kind: UnitKind, tag: string): string {
+  if (kind !== 'struct' || !Object.hasOwn(RENAMED, tag)) return text;
+  const [now, before] = RENAMED[tag]!;
+  return text.replace(`\n\t${now}\n`, `\n\tunion {\n\t\t${now}\n\t\t${before}\n\t};\n`);
+}
+
 /** Splits libbpf's C dump of a BTF blob into units, mended for libbcc. Forward declarations are made again where needed. */
 export function splitBtfDump(dump: string): Unit[] {
   return splitTypes(dump, (text, kind, tag) => {
     const plain = text.replace(/ ?__attribute__\(\((?:btf_type_tag\("[^"]*"\)|preserve_access_index)\)\)/g, '');
     const packed = kind === 'struct' && PACKED.has(tag) && plain.endsWith('\n};');
-    return endLongRuns(packed ? `${plain.slice(0, -1)} __attribute__((packed));` : plain);
+    const named = keepFormerName(plain, kind, tag);
+    return endLongRuns(packed ? `${named.slice(0, -1)} __attribute__((packed));` : named);
   });
 }
 
