@@ -15,6 +15,7 @@ export const codes = {
     ERR_BCC_HEADERS_MODULE: 'the kernel has no BTF of that module',
     ERR_BCC_HEADERS_NO_BTF: 'headers were to be made from BTF, and the kernel tells none',
     ERR_BCC_HEADERS_PATH: 'the path that was given holds no kernel tree',
+    ERR_BCC_HEADERS_TRACEPOINT: 'what a tracepoint of another kernel holds is not known',
     ERR_BCC_LLVM: 'LLVM cannot make BPF of the C text',
     ERR_BCC_MAP: 'a table cannot be made, or a program names one that does not exist',
     ERR_BCC_PROGRAM_FILE: 'a compiled program cannot be read',

@@ -9,6 +9,10 @@ import { fileURLToPath } from 'node:url';
 
 const COMPILER = fileURLToPath(new URL('../../build/Release/compiler', import.meta.url));
 
+/** Runs the compiler ($1) where the kernel's tracefs is the folder $0. */
+const WITH_TRACEFS =
+  'mount --bind "$0" /sys/kernel/tracing && { [ ! -d /sys/kernel/debug/tracing ] || mount --bind "$0" /sys/kernel/debug/tracing; } && exec "$1"';
+
 /** Milliseconds after which the rest of a request is not awaited any more: its asker was killed. */
 const PATIENCE = 5000;
 
@@ -45,8 +49,9 @@ async function run(command, { input, stdio = ['pipe', 'pipe', 'pipe', 'pipe'], .
 /**
  * Compiles what a VM asks for: guest/compiler is the other side.
  *
- * A request is `compile NAME TREE SIZE`, a newline, so many bytes of a tar archive with the headers (none: the kernel's
- * header packages), and the request that the compiler reads. The answer is `NAME STATUS OUT ERR RESULT` and the bytes.
+ * A request is `compile NAME TREE FORMATS SIZE`, a newline, so many bytes of a tar archive with the headers (none: the
+ * kernel's header packages), of one with the formats of its tracepoints as in tracefs, and the request that the compiler
+ * reads. The answer is `NAME STATUS OUT ERR RESULT` and the bytes.
  */
 export class CompileServer {
   #port;
@@ -71,15 +76,17 @@ export class CompileServer {
   #take(chunk) {
     clearTimeout(this.#forget);
     this.#bytes = Buffer.concat([this.#bytes, chunk]);
-    const head = /compile (\S+) (\d+) (\d+)\n/.exec(this.#bytes.toString('latin1', 0, 4096));
+    const head = /compile (\S+) (\d+) (\d+) (\d+)\n/.exec(this.#bytes.toString('latin1', 0, 4096));
     if (head) {
-      const start = head.index + head[0].length;
-      const [tree, size] = [Number(head[2]), Number(head[3])];
-      if (this.#bytes.length >= start + tree + size) {
-        const archive = this.#bytes.subarray(start, start + tree);
-        const request = this.#bytes.subarray(start + tree, start + tree + size);
+      const parts = [];
+      let end = head.index + head[0].length;
+      for (const size of head.slice(2).map(Number)) {
+        parts.push(this.#bytes.subarray(end, end + size));
+        end += size;
+      }
+      if (this.#bytes.length >= end) {
         this.#bytes = Buffer.alloc(0);
-        this.#answer(head[1], archive, request).catch(() => this.#port.write(`${head[1]} 255 0 0 0\n`));
+        this.#answer(head[1], ...parts).catch(() => this.#port.write(`${head[1]} 255 0 0 0\n`));
         return;
       }
     }
@@ -88,10 +95,11 @@ export class CompileServer {
     }, PATIENCE);
   }
 
-  async #answer(name, archive, request) {
+  async #answer(name, archive, formats, request) {
     const started = performance.now();
     const tree = await this.#tree(name, archive);
-    const { code, outputs } = await run([COMPILER], {
+    const tracefs = await this.#unpack(`${name.replace(/\W/g, '-')}-tracing`, formats);
+    const { code, outputs } = await run(['unshare', '--mount', 'sh', '-c', WITH_TRACEFS, tracefs, COMPILER], {
       input: request,
       env: { ...process.env, BCC_KERNEL_SOURCE: tree },
     });
@@ -102,21 +110,23 @@ export class CompileServer {
     this.#port.write(`${name} ${code ?? 255} ${outputs.map(({ length }) => length).join(' ')}\n`);
     for (const output of outputs) this.#port.write(output);
     if (archive.length > 0) await rm(tree, { recursive: true, force: true });
+    await rm(tracefs, { recursive: true, force: true });
   }
 
   async #tree(name, archive) {
-    const folder = await this.#folder;
-    if (archive.length === 0) {
-      if (!this.#packages) throw new Error('no header packages');
-      const tree = join(folder, 'packages');
-      return existsSync(tree) ? tree : joinHeaders(this.#packages, tree);
-    }
-    const tree = join(folder, name.replace(/\W/g, '-'));
-    await mkdir(tree);
-    await writeFile(`${tree}.tar`, archive);
-    await run(['tar', '-C', tree, '-xf', `${tree}.tar`], { stdio: ['pipe', 'ignore', 'inherit'] });
-    await rm(`${tree}.tar`);
-    return tree;
+    if (archive.length > 0) return this.#unpack(name.replace(/\W/g, '-'), archive);
+    if (!this.#packages) throw new Error('no header packages');
+    const tree = join(await this.#folder, 'packages');
+    return existsSync(tree) ? tree : joinHeaders(this.#packages, tree);
+  }
+
+  async #unpack(name, archive) {
+    const folder = join(await this.#folder, name);
+    await mkdir(folder);
+    await writeFile(`${folder}.tar`, archive);
+    await run(['tar', '-C', folder, '-xf', `${folder}.tar`], { stdio: ['pipe', 'ignore', 'inherit'] });
+    await rm(`${folder}.tar`);
+    return folder;
   }
 
   async close() {

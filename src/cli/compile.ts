@@ -14,6 +14,11 @@ export const command: Command = {
     output: { type: 'string', short: 'o', value: 'FILE', help: 'Where to write (prog.tsbcc beside prog.c)' },
     'kernel-release': { type: 'string', value: 'RELEASE', help: 'Compile for another kernel: its `uname -r`' },
     'kernel-btf': { type: 'string', value: 'FILE', help: "That kernel's /sys/kernel/btf/vmlinux, copied" },
+    'kernel-tracefs': {
+      type: 'string',
+      value: 'FOLDER',
+      help: "A copy of that kernel's /sys/kernel/tracing/events is in it",
+    },
     'kernel-source': { type: 'string', value: 'FOLDER', help: "That kernel's headers, where there is no BTF" },
   },
   examples: [
@@ -25,13 +30,20 @@ export const command: Command = {
     const release = values['kernel-release'] as string | undefined;
     const btfPath = values['kernel-btf'] as string | undefined;
     const source = values['kernel-source'] as string | undefined;
-    if ((btfPath !== undefined || source !== undefined) && release === undefined) {
-      throw new UsageError('--kernel-btf and --kernel-source need --kernel-release');
+    const tracefsPath = values['kernel-tracefs'] as string | undefined;
+    if ((btfPath ?? source ?? tracefsPath) !== undefined && release === undefined) {
+      throw new UsageError('--kernel-btf, --kernel-source and --kernel-tracefs need --kernel-release');
     }
     const program = BCC.compile({
       ...options,
       ...(source !== undefined && { headers: source }),
-      ...(release !== undefined && { kernel: { release, ...(btfPath !== undefined && { btfPath }) } }),
+      ...(release !== undefined && {
+        kernel: {
+          release,
+          ...(btfPath !== undefined && { btfPath }),
+          ...(tracefsPath !== undefined && { tracefsPath }),
+        },
+      }),
     });
     const stem = positionals[0] === undefined ? 'program' : path.basename(positionals[0], path.extname(positionals[0]));
     const output = (values.output as string | undefined) ?? `${stem}.tsbcc`;

@@ -43,6 +43,8 @@ export interface HeadersContext {
   btfPath?: string;
   /** A configuration file of that kernel; otherwise it is looked for by release. */
   configPath?: string;
+  /** A folder with a copy of that kernel's `/sys/kernel/tracing/events`; its tracepoints are otherwise taken from its BTF. */
+  tracefsPath?: string;
   /** LINUX_VERSION_CODE where the release does not tell it truly (Debian's 6.1.0-56 is 6.1.192). */
   versionCode?: number;
   /** The folder for generated trees, by default `$XDG_CACHE_HOME/tsbcc/headers`. */

@@ -98,9 +98,13 @@ export function tracepointId(category: string, event: string): number | undefine
 }
 
 /** The record of a tracepoint, or undefined where there is no such tracepoint. */
-export function tracepointFormat(category: string, event: string): TracepointFormat | undefined {
+export function tracepointFormat(
+  category: string,
+  event: string,
+  root: string = tracefsRoot(),
+): TracepointFormat | undefined {
   if (!isName(category) || !isName(event)) return undefined;
-  const text = readOptional(path.join(tracefsRoot(), 'events', category, event, 'format'));
+  const text = readOptional(path.join(root, 'events', category, event, 'format'));
   return text === undefined ? undefined : parseTracepointFormat(text);
 }
 

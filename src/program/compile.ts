@@ -27,6 +27,7 @@ import {
 } from './compiler';
 import { describeWarnings, explainCompileFailure } from './diagnostics';
 import { exportedTables } from './maps';
+import { isOtherKernel, withOtherTracepoints } from './other-tracepoints';
 import { annotateEvents, EVENT_STRUCT_PREFIX, lostTableDefinition, newerMacros } from './source';
 
 export interface CompileRequest {
@@ -64,13 +65,15 @@ export interface CompileJob {
 }
 
 export function prepareCompile(request: CompileRequest): CompileJob {
-  const { text, eventTables, lostTables } = annotateEvents(request.text, request.countLost);
-  let prelude = request.prelude + newerMacros(request.text);
+  const { kernel } = request;
+  const own = isOtherKernel(kernel) ? withOtherTracepoints(request.text, kernel!) : { prelude: '', text: request.text };
+  const { text, eventTables, lostTables } = annotateEvents(own.text, request.countLost);
+  let prelude = request.prelude + own.prelude + newerMacros(request.text);
   if (lostTables.length > 0) prelude += `${lostTableDefinition(lostTables.length)}\n`;
   if (prelude !== '' && !prelude.endsWith('\n')) prelude += '\n';
   const texts = [prelude + text];
   // Counting lost events is asked for: a program that does not compile with it must not run without.
-  if (eventTables.length > 0 && lostTables.length === 0) texts.push(prelude + request.text);
+  if (eventTables.length > 0 && lostTables.length === 0) texts.push(prelude + own.text);
   return { request, prelude, exported: exportedTables(), texts, eventTables, lostTables };
 }
 
@@ -102,8 +105,9 @@ function compilerRequest(job: CompileJob, headers: KernelHeaders): CompilerReque
 }
 
 /** Linux 5.5 has them, and what distributions carried back to older kernels shows in those kernels' BTF. */
-function probeReadHelpers({ release, btfPath }: HeadersContext = {}): CompilerRequest['helpers'] {
-  if (release === undefined || (release === os.release() && btfPath === undefined)) return 'ask';
+function probeReadHelpers(kernel: HeadersContext = {}): CompilerRequest['helpers'] {
+  const { release, btfPath } = kernel;
+  if (release === undefined || !isOtherKernel(kernel)) return 'ask';
   if (btfPath !== undefined) {
     return fs.readFileSync(btfPath).includes('\0bpf_probe_read_kernel\0') ? 'present' : 'absent';
   }

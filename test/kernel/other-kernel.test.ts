@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { BCC } from 'tsbcc';
 import { resolveHeaders } from '../../src/kernel/headers';
+import { tracepointFormat } from '../../src/kernel/tracefs';
 import { decodeProgram } from '../../src/program/codec';
 import { describeIf, requireRoot } from '../helpers';
 
@@ -79,6 +80,56 @@ describeIf('btf', 'tsbcc compile', () => {
     }
   });
 
+  describe('takes the records of tracepoints', () => {
+    const probe = `TRACEPOINT_PROBE(syscalls, sys_enter_read) { return args->fd; }
+      TRACEPOINT_PROBE(sched, sched_switch) { return args->prev_prio; }`;
+    const byHand = 'int own(struct tracepoint__sched__sched_switch *args) { return args->prev_prio; }';
+    const fields = tracepointFormat('sched', 'sched_switch')?.fields ?? [];
+    const offsetOf = (name: string) => fields.find((field) => field.name === name)!.offset;
+    /** From where each function reads what it returns: the offset of its first instruction. */
+    const read = (kernel?: object) =>
+      [probe, byHand]
+        .map((text) =>
+          BCC.compile(text, {
+            headers: 'btf',
+            cache: false,
+            ...(kernel && { kernel: { release: RELEASE, ...kernel } }),
+          }),
+        )
+        .flatMap(({ functions }) => functions.sort((a, b) => a.name.localeCompare(b.name)))
+        .map(({ insns }) => Buffer.from(insns).readInt16LE(2));
+
+    it('from its BTF, not from the tracefs of the running one', () => {
+      const other = path.join(folder, 'tracepoints.btf');
+      writeFileSync(other, exchanged(readFileSync('/sys/kernel/btf/vmlinux'), 'prev_prio', 'next_prio'));
+      expect(read()).toEqual([offsetOf('prev_prio'), 16, offsetOf('prev_prio')]);
+      expect(read({ btfPath: other })).toEqual([offsetOf('next_prio'), 16, offsetOf('next_prio')]);
+    });
+
+    it('from a copy of its tracefs', () => {
+      const copy = (category: string, event: string, change: (format: string) => string) => {
+        const [from, to] = ['/sys/kernel/tracing', folder].map((root) => path.join(root, 'events', category, event));
+        mkdirSync(to!, { recursive: true });
+        writeFileSync(path.join(to!, 'format'), change(readFileSync(path.join(from!, 'format'), 'utf8')));
+      };
+      copy('sched', 'sched_switch', (format) => format.replace(/^.*\bprev_comm\b.*\n/m, ''));
+      copy('syscalls', 'sys_enter_read', (format) => format);
+      expect(read({ btfPath: btf, tracefsPath: folder })).toEqual([12, 16, 12]);
+    });
+
+    it('and says where they are not known', () => {
+      const compileOf = (tracepoint: string, kernel: object) => () =>
+        BCC.compile(`TRACEPOINT_PROBE(${tracepoint}) { return 0; }`, { kernel: { release: RELEASE, ...kernel } });
+      const unknown = { code: 'ERR_BCC_HEADERS_TRACEPOINT' };
+      expect(compileOf('block, block_rq_issue', { btfPath: btf })).toThrow(
+        expect.objectContaining({ ...unknown, hint: expect.stringContaining('--kernel-tracefs') }),
+      );
+      expect(compileOf('sched, sched_wakeup', { btfPath: btf, tracefsPath: '/tmp' })).toThrow(
+        expect.objectContaining({ ...unknown, hint: '/tmp has no events/sched/sched_wakeup/format' }),
+      );
+    });
+  });
+
   it('makes a file that this kernel refuses by name, and that is compiled anew where the text is at hand', () => {
     compiled('--kernel-release', RELEASE, '--kernel-source', tree);
     const program = path.join(folder, 'program.tsbcc');
@@ -95,7 +146,12 @@ describeIf('btf', 'tsbcc compile', () => {
 
   it.each([
     ['whose types are nowhere', ['--kernel-release', RELEASE], `no kernel headers for ${RELEASE}`, 1],
-    ['that is not named', ['--kernel-btf', 'vmlinux.btf'], '--kernel-btf and --kernel-source need --kernel-release', 2],
+    [
+      'that is not named',
+      ['--kernel-btf', 'vmlinux.btf'],
+      '--kernel-btf, --kernel-source and --kernel-tracefs need --kernel-release',
+      2,
+    ],
     [
       'whose source is none',
       ['--kernel-release', RELEASE, '--kernel-source', '/usr/share'],

@@ -197,7 +197,8 @@ function ownFiles(arch: 'x64' | 'arm64'): string[] {
     .sort();
 }
 
-function readBtf(file: string, what: string): Buffer {
+/** The bytes of a BTF file, whole. */
+export function readBtf(file: string, what: string): Buffer {
   let blob: Buffer;
   try {
     blob = fs.readFileSync(file);
