@@ -1,6 +1,7 @@
 import { type Capability, perfEventHint, privilegeHint } from '../capabilities';
 import { BPFProgType } from '../constants';
 import { AttachError, ClosedError, errnoText, isNativeError } from '../errors';
+import { lockdown } from '../kernel/lockdown';
 import { runtime } from '../native';
 import type { AttachableProgram } from './link';
 
@@ -71,14 +72,16 @@ export function attachFailure(what: string, cause: unknown, meanings: Meanings =
       privilegeHint(errno, ...(details?.needs ?? [])) ??
       (cause.syscall === 'perf_event_open' ? perfEventHint(errno) : undefined) ??
       details?.hint ??
-      FORBIDDEN[errno],
+      forbiddenHint(errno),
   });
 }
 
-const FORBIDDEN: Partial<Record<number, string>> = {
-  [EPERM]:
-    'the kernel forbids this even to root: look for lockdown (/sys/kernel/security/lockdown) or a security module',
-};
+function forbiddenHint(errno: number): string | undefined {
+  if (errno !== EPERM) return undefined;
+  return lockdown() === 'confidentiality'
+    ? 'the kernel is locked down (confidentiality), which takes kprobes even from root: raw tracepoints and uprobes still work'
+    : 'the kernel forbids this even to root: look for lockdown (/sys/kernel/security/lockdown) or a security module';
+}
 
 const commonMeanings: Meanings = {
   [EEXIST]: {

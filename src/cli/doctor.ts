@@ -152,10 +152,10 @@ function settingFindings(found: Features): Finding[] {
     line('JIT', found.jit, 'on', 'off: programs are interpreted', 'sysctl net.core.bpf_jit_enable=1'),
     line(
       'lockdown',
-      !found.lockdown,
-      'off',
-      'the kernel is locked down: reading kernel memory is refused',
-      'boot without lockdown (secure boot may turn it on)',
+      found.lockdown !== 'confidentiality',
+      found.lockdown === 'integrity' ? 'integrity: only bpf_probe_write_user is refused' : 'off',
+      "confidentiality: kprobes and reading the kernel's memory are refused",
+      'boot without it (lockdown=integrity, or none)',
     ),
     line(
       'addresses',

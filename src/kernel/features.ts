@@ -5,6 +5,7 @@ import { isNativeError } from '../errors';
 import { type NativeFd, type NativeMapAttributes, type NativeProgramAttributes, runtime } from '../native';
 import { kernelBtf, kernelBtfBlob } from './btf';
 import { kernelSymbols } from './kallsyms';
+import { type Lockdown, lockdown } from './lockdown';
 import { findDebugfs, findTracefs, hasProbeEvents } from './tracefs';
 import { linuxVersionCode } from './version';
 
@@ -328,8 +329,8 @@ export interface Features {
   bpffs: boolean;
   cgroup2: boolean;
   securityfs: boolean;
-  /** The kernel is locked down (integrity or confidentiality): parts of tracing are refused even to root. */
-  lockdown: boolean;
+  /** How the kernel is locked down, undefined where it is not: with 'confidentiality' it refuses much even to root. */
+  lockdown: Lockdown | undefined;
   /** /proc/kallsyms shows addresses to this process. */
   kernelAddresses: boolean;
   /** Maps and programs are not limited by RLIMIT_MEMLOCK: the kernel counts them by cgroup, or the limit is off. */
@@ -366,7 +367,7 @@ export const features: () => Features = remembered(() => {
     bpffs: isMounted('bpf'),
     cgroup2: isMounted('cgroup2'),
     securityfs: isReadable('/sys/kernel/security/lsm'),
-    lockdown: /\[(?:integrity|confidentiality)\]/.test(readOptional('/sys/kernel/security/lockdown') ?? ''),
+    lockdown: lockdown(),
     kernelAddresses: !kernelSymbols().hidden,
     unlimitedMemlock: countsByCgroup() || lockedMemoryIsUnlimited(),
     mapTypes,

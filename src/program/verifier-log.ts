@@ -1,4 +1,5 @@
 import { type Capability, heldCapabilities, privilegeHint } from '../capabilities';
+import { lockdown } from '../kernel/lockdown';
 import { helperName } from './helpers';
 import type { SourceLine } from './line-info';
 
@@ -128,8 +129,19 @@ export function ownLine(target: AnnotatedLine, annotations: readonly AnnotatedLi
     const goal = guess ?? target.line;
     return candidates.reduce((best, line) => (Math.abs(line - goal) < Math.abs(best - goal) ? line : best));
   }
-  return guess !== undefined && guess >= 1 && guess <= lines.length ? guess : 0;
+  if (guess !== undefined && guess >= 1 && guess <= lines.length) return guess;
+  return lineBeginningLike(target.text, lines);
 }
+
+/** The line that holds the beginning of a rewritten one, up to where it was rewritten; 0 where none or several do. */
+function lineBeginningLike(text: string, lines: readonly string[]): number {
+  for (let length = text.length - 1; length >= SHORTEST_BEGINNING; length--) {
+    const found = lines.flatMap((line, index) => (line.includes(text.slice(0, length)) ? [index + 1] : []));
+    if (found.length > 0) return found.length === 1 ? found[0]! : 0;
+  }
+  return 0;
+}
+const SHORTEST_BEGINNING = 8;
 
 interface Context {
   facts: LoadFailureFacts;
@@ -206,7 +218,19 @@ function calledHelper({ parsed }: Context): string {
 /** Helpers that read the kernel's memory. */
 const OF_PERFMON = /^bpf_(?:probe_read|trace_|get_current_task|snprintf|task_pt_regs)/;
 
+const LOCKDOWN_HINTS = {
+  integrity: "no program may write a process's memory",
+  confidentiality:
+    "no program may read the kernel's memory, or write a process's; what helpers, bpf_probe_read_user and the arguments of tracepoints tell can still be had",
+};
+
+/** Helpers that lockdown for confidentiality takes away (bpf_tracing_func_proto). */
+const OF_LOCKDOWN = /^bpf_(?:probe_read(?:_str|_kernel|_kernel_str)?|probe_write_user)$/;
+
 function helperHint(name: string): string {
+  const locked = lockdown();
+  if (OF_LOCKDOWN.test(name) && (locked === 'confidentiality' || (locked && name === 'bpf_probe_write_user')))
+    return `the kernel is locked down (${locked}): ${LOCKDOWN_HINTS[locked]}`;
   if (name === 'bpf_probe_write_user' || name === 'bpf_override_return')
     return 'that helper changes what runs: kernel lockdown or the configuration of this kernel forbids it';
   return (

@@ -1,4 +1,8 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { parseCpuList } from '../../src/kernel/cpus';
+import { lockdown } from '../../src/kernel/lockdown';
 import { parseTracepointFormat } from '../../src/kernel/tracefs';
 import { kernelArch, kernelVersionFrom, parseKernelVersion, versionCode } from '../../src/kernel/version';
 
@@ -12,6 +16,22 @@ describe('lists of CPUs', () => {
   ])('%j', (text, cpus) => {
     expect(parseCpuList(text)).toEqual(cpus);
   });
+});
+
+it("tells the levels of the kernel's lockdown apart", () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'tsbcc-lockdown-'));
+  const file = path.join(folder, 'lockdown');
+  const levels = [
+    '[none] integrity confidentiality',
+    'none [integrity] confidentiality',
+    'none integrity [confidentiality]',
+  ];
+  const told = levels.map((text) => {
+    writeFileSync(file, `${text}\n`);
+    return lockdown(file);
+  });
+  rmSync(folder, { recursive: true });
+  expect([...told, lockdown(file)]).toEqual([undefined, 'integrity', 'confidentiality', undefined]);
 });
 
 describe("the kernel's version", () => {

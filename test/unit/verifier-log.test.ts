@@ -255,6 +255,13 @@ describe('the log of the verifier', () => {
     expect(annotations.map((one) => ownLine(one, annotations, text))).toEqual([2, 3, 4]);
   });
 
+  it('places a rewritten line that stands alone by how it begins', () => {
+    const text = 'BPF_HASH(t);\nint f(void *ctx) { u64 a = 1; t.increment(a); return 0; }';
+    const rewritten = { text: 'u64 a = 1; ({ bpf_map_update_elem(1, &a); }); return 0; }', line: 9 };
+    expect(ownLine(rewritten, [rewritten], text)).toBe(2);
+    expect(ownLine({ ...rewritten, text: 'u32 b = bpf_get_prandom_u32();' }, [rewritten], text)).toBe(0);
+  });
+
   it('does not guess between two like lines without a number', () => {
     expect(ownLine({ text: 'a++;', line: 0 }, [], 'a++;\na++;')).toBe(0);
   });
