@@ -13,3 +13,11 @@ int on_call(void *ctx) {
   events.ringbuf_output(&e, sizeof(e), 0);
   return 0;
 }
+
+// The record of this tracepoint has changed between kernels.
+BPF_HASH(children, u32, u32);
+TRACEPOINT_PROBE(sched, sched_process_fork) {
+  u32 child = args->child_pid, parent = bpf_get_current_pid_tgid() >> 32;
+  children.update(&child, &parent);
+  return 0;
+}
