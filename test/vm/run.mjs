@@ -34,8 +34,6 @@ const LEFT_OUT = {
   compiler: "the compiler's process, which asks the kernel for nothing that the others do not",
   compiling: "the compiler's messages and the user's files, compiled in the VM, which takes minutes",
   examples: LONG,
-  misuse: LONG,
-  privileges: LONG,
   'other-kernel': 'compiles for a kernel that is not the running one',
   shell: 'what is started, which no kernel changes; watching every exec takes an emulated processor six minutes',
   threads:
