@@ -27,13 +27,17 @@ const MEMORY = 3072;
 /** Milliseconds: what takes one second on a processor takes twenty on an emulated one, and now and then many more. */
 const TEST_TIMEOUT = 1_200_000;
 
+const LONG = 'a process of Node for each test: two to five minutes for each kernel';
 /** What of test/kernel is left out here, each with the reason. Everything may be named by hand. */
 const LEFT_OUT = {
   cache: 'what is kept on disk, and no kernel sees',
   compiler: "the compiler's process, which asks the kernel for nothing that the others do not",
   compiling: "the compiler's messages and the user's files, compiled in the VM, which takes minutes",
+  examples: LONG,
   'other-kernel': 'compiles for a kernel that is not the running one',
   shell: 'what is started, which no kernel changes; watching every exec takes an emulated processor six minutes',
+  tools: LONG,
+  tutorial: LONG,
   threads:
     'what one process does with its threads: several compilers at once, for which an emulated processor is no place',
   'vm-compile': "the host's side of these VMs",
